@@ -1,0 +1,56 @@
+# `make` alone lists the targets. Everything they need is set up on the way.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo run worker test check bench lock clean
+
+PYTHON ?= python3
+QUEUE ?= cpu
+export PYTHON
+
+MANAGE = .venv/bin/python manage.py
+PYTEST = CHROMIUM="$$(scripts/browser)" .venv/bin/python -m pytest -ra -p tests.no_skips
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Get ready: environment, packages, front end, weights, database
+	@scripts/system-packages python
+	@scripts/setup
+
+demo: setup ## Start everything and cut out a few sample photos (DEMO_EXIT=1: then stop)
+	@exec $(MANAGE) demo
+
+run: setup ## Start everything: web server, workers, scheduler
+	@exec $(MANAGE) run
+
+worker: setup ## Start one worker (QUEUE=cpu, or io)
+	@exec $(MANAGE) worker $(QUEUE)
+
+test: ## Run every test, on a PostgreSQL and a Valkey of their own; concurrency on SQLite too
+	@scripts/system-packages python browser
+	@scripts/setup
+	@scripts/browser --fetch >/dev/null
+	$(PYTEST) -n 2 -m "not gpu and not worker and not chaos and not browser"
+	$(PYTEST) -m "worker or chaos or browser"
+	STUDIO_TEST_DATABASE=sqlite $(PYTEST) -m "concurrency or worker or chaos"
+
+check: setup ## Lint, types, import contracts, migrations, deployment settings, lock files
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/djlint --lint --quiet templates
+	$(MANAGE) makemigrations --check --dry-run
+	scripts/check-deploy
+	! grep -nE '://|"resolved"' requirements*.txt package-lock.json
+
+bench: setup ## Measure images per second, and rembg's own command on the same photos
+	@exec .venv/bin/python -m bench
+
+lock: setup ## Pin every package again after a change to requirements*.in or package.json
+	@scripts/lock
+
+clean: ## Remove the environment and all that was built; data and weights stay
+	rm -rf .venv node_modules static/dist var/static var/static.collected
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Who uses the site: users, their API keys, and what their plan allows."""

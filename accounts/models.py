@@ -1,0 +1,182 @@
+"""Who uses the site, with which keys, and which of their requests have been answered."""
+
+import hashlib
+import secrets
+import unicodedata
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, ClassVar, Self
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+READ = "read"
+RUN = "run"
+SCOPES = (READ, RUN)
+
+KEY_START = "sk_live_"
+SHOWN_CHARACTERS = 8
+"""How much of a key's random part stays readable, so that people can tell keys apart."""
+
+
+def normal_email(email: str) -> str:
+    """The one spelling of an address that the database holds: trimmed, lower case."""
+    return unicodedata.normalize("NFKC", email).strip().lower()
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users, and finds them however their address is spelled."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """A new user; without a password only API keys let them in."""
+        if not normal_email(email):
+            raise ValueError("A user needs an e-mail address.")
+        user = self.model(email=email, **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """A new user who may do everything in the admin."""
+        return self.create_user(
+            email, password, **{"is_staff": True, "is_superuser": True} | fields
+        )
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """The user of this address, in whatever case it is typed."""
+        return self.get(email=normal_email(username or ""))
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """Somebody who signs in by e-mail address; there are no user names."""
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    email = models.EmailField(
+        _("e-mail address"),
+        unique=True,
+        error_messages={"unique": _("There is already an account with this e-mail address.")},
+    )
+    is_staff = models.BooleanField(_("may enter the admin"), default=False)
+    is_active = models.BooleanField(
+        _("active"), default=True, help_text=_("Switch this off instead of deleting an account.")
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    EMAIL_FIELD = "email"
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+        constraints = [
+            # The plain unique index sees only what went through save(); this one judges the rest.
+            models.UniqueConstraint(Lower("email"), name="one_user_per_email"),
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+    def clean(self) -> None:
+        """Normalise the address before forms look for twins."""
+        self.email = normal_email(self.email)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store the address in its one spelling."""
+        self.email = normal_email(self.email)
+        super().save(*args, **kwargs)
+
+
+def digest_of(secret: str) -> str:
+    """What the database keeps of a key: 256 random bits need no salt and no slow hash."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    """Keys, and which of them still open something."""
+
+    def usable(self, *, now: datetime) -> Self:
+        """Keys that are neither revoked nor run out, of users who are active."""
+        return self.filter(
+            models.Q(expires_at=None) | models.Q(expires_at__gt=now),
+            revoked_at=None,
+            user__is_active=True,
+        )
+
+
+class ApiKey(models.Model):
+    """A key to the HTTP API. The secret itself is shown once and never stored."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=100)
+    prefix = models.CharField(max_length=len(KEY_START) + SHOWN_CHARACTERS, db_index=True)
+    digest = models.CharField(max_length=64, unique=True)
+    scopes = models.JSONField(_("scopes"))
+    created_at = models.DateTimeField(default=timezone.now)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    def allows(self, scope: str) -> bool:
+        """Whether the key was given this scope."""
+        return scope in self.scopes
+
+
+def create_key(
+    user: User, *, name: str, scopes: Iterable[str] = SCOPES, expires_at: datetime | None = None
+) -> tuple[ApiKey, str]:
+    """A new key and its secret; nobody can read the secret again afterwards."""
+    granted = sorted(set(scopes))
+    if not granted or not set(granted) <= set(SCOPES):
+        raise ValueError(f"A key's scopes are one or more of {', '.join(SCOPES)}.")
+    secret = KEY_START + secrets.token_urlsafe(32)
+    key = ApiKey.objects.create(
+        user=user,
+        name=name,
+        prefix=secret[: len(KEY_START) + SHOWN_CHARACTERS],
+        digest=digest_of(secret),
+        scopes=granted,
+        expires_at=expires_at,
+    )
+    return key, secret
+
+
+class IdempotencyKey(models.Model):
+    """One answered (or running) request that its sender may send again.
+
+    ``status`` is None while the request runs. ``created_at`` tells one claim of the row
+    from a later one: whoever takes over an abandoned row sets it anew.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    request_hash = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField(null=True)
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField(default=b"")
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "key"], name="one_request_per_key"),
+        ]
+
+    def __str__(self) -> str:
+        return self.key

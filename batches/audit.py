@@ -1,0 +1,83 @@
+"""The invariants that need items as well as money (5, 6 and 9); `credits.audit` has the others."""
+
+import uuid
+from collections.abc import Iterator
+
+from django.db.models import Sum
+
+from batches.models import Batch, Item
+from batches.states import ON_HOLD, BatchState, ItemState
+from credits import ledger
+
+CHUNK = 500
+"""Items compared at a time: memory stays the same however long the history is."""
+
+
+def disagreements() -> Iterator[str]:
+    """Every way in which items and ledger contradict each other, as a sentence."""
+    yield from _held()
+    yield from _done_but_not_captured()
+    yield from _captured_but_not_done()
+    yield from _ended_but_open()
+
+
+def _held() -> Iterator[str]:
+    """5 and 9: what a hold still has is what its open items may cost; after the last, nothing."""
+    needed = dict(
+        Item.objects.filter(state__in=ON_HOLD, held_price__gt=0, hold__isnull=False)
+        .values_list("hold_id")
+        .annotate(credits=Sum("held_price"))
+    )
+    there = ledger.holds_open()
+    for hold_id in sorted(needed.keys() | there.keys()):
+        if needed.get(hold_id, 0) != there.get(hold_id, 0):
+            yield (
+                f"Hold {hold_id} has {there.get(hold_id, 0)} credits, but its open items "
+                f"need {needed.get(hold_id, 0)}."
+            )
+
+
+def _done_but_not_captured() -> Iterator[str]:
+    """6, one way: each item that is done and had a price was charged just that."""
+    done = Item.objects.filter(state=ItemState.DONE, price__gt=0).order_by("pk")
+    chunk: dict[uuid.UUID, int] = {}
+    for uid, price in done.values_list("uid", "price").iterator():
+        chunk[uid] = price or 0
+        if len(chunk) == CHUNK:
+            yield from _compare_done(chunk)
+            chunk = {}
+    yield from _compare_done(chunk)
+
+
+def _compare_done(prices: dict[uuid.UUID, int]) -> Iterator[str]:
+    captured = ledger.captures_for(prices)
+    for uid, price in prices.items():
+        if captured.get(uid) != price:
+            yield f"Item {uid} cost {price} credits, but {captured.get(uid, 0)} were captured."
+
+
+def _captured_but_not_done() -> Iterator[str]:
+    """6, the other way: nothing was charged for an item that is not done."""
+    chunk: dict[uuid.UUID, int] = {}
+    for uid, amount in ledger.captures():
+        chunk[uid] = amount
+        if len(chunk) == CHUNK:
+            yield from _compare_captured(chunk)
+            chunk = {}
+    yield from _compare_captured(chunk)
+
+
+def _compare_captured(amounts: dict[uuid.UUID, int]) -> Iterator[str]:
+    # Items of a deleted batch are gone; the ledger stays, and there is nothing to compare.
+    wrong = Item.objects.filter(uid__in=amounts).exclude(state=ItemState.DONE, price__gt=0)
+    for uid in wrong.values_list("uid", flat=True):
+        yield f"Item {uid} is not done, but {amounts[uid]} credits were captured."
+
+
+def _ended_but_open() -> Iterator[str]:
+    """9: a batch that has ended has no item that goes on."""
+    ended = Batch.objects.filter(
+        state__in=[BatchState.FINISHED, BatchState.CANCELLED], items__state__in=ON_HOLD
+    )
+    for uid in ended.values_list("uid", flat=True).distinct():
+        yield f"Batch {uid} has ended, but some of its items have not."

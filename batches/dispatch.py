@@ -1,0 +1,138 @@
+"""The only door to the queues. Valkey is a doorbell: the database knows what there is to do.
+
+Each running batch keeps a bounded window of items in the queues and is topped up as items
+settle. So two people's batches interleave, a single image never waits behind somebody's five
+hundred, and pausing or cancelling needs no surgery on a queue.
+
+Jobs are named by string, because that is what a queue stores anyway, and because this module
+then imports nothing that stands above it. A ring too many is harmless: a worker must win the
+item's claim before it does anything.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import django_rq
+import redis
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from rq import Queue
+
+from batches.models import Batch, Item, ItemQuerySet
+from batches.states import BatchState, ItemState
+from tools import registry
+
+FETCH_JOB = "batches.jobs.fetch_items"
+RUN_JOB = "batches.jobs.run_item"
+JOBS = (FETCH_JOB, RUN_JOB)
+"""Everything that a worker may be asked to do."""
+
+FETCH_WINDOW = 64
+"""Items of one batch that wait for, or are in, a download."""
+ENGINE_WINDOW = 16
+"""Items of one batch that wait for, or are in, an engine."""
+FETCHES_PER_JOB = 32
+"""A fetch job runs them on threads: most of a download is waiting."""
+RING_AGAIN_AFTER = timedelta(seconds=30)
+"""A ring that nobody has followed for so long is taken for lost."""
+
+_EPOCH_KEY = "studio:epoch"
+
+log = logging.getLogger(__name__)
+
+
+class NoEngine(Exception):
+    """None of the engine queues of this site can run the tool."""
+
+
+def queue_for(tool_slug: str) -> str:
+    """The first existing engine queue among the kinds that the tool can run on."""
+    for kind in registry.get(tool_slug).engines:
+        if kind in settings.ENGINE_QUEUES:
+            return kind
+    raise NoEngine(tool_slug)
+
+
+def top_up(batch_id: int, *, now: datetime) -> None:
+    """Ring for the next items of a running batch until its windows are full.
+
+    Two at once may overshoot a window by a few items or ring one twice; both are harmless.
+    """
+    batch = Batch.objects.filter(pk=batch_id, state=BatchState.RUNNING).only("tool").first()
+    if batch is None:
+        return
+    items = Item.objects.filter(batch_id=batch_id)
+    fetches = _take(items, ItemState.QUEUED, ItemState.FETCHING, FETCH_WINDOW, now)
+    if fetches:
+        chunks = [
+            fetches[start : start + FETCHES_PER_JOB]
+            for start in range(0, len(fetches), FETCHES_PER_JOB)
+        ]
+        _ring("io", FETCH_JOB, [{"item_ids": chunk} for chunk in chunks])
+    runs = _take(items, ItemState.FETCHED, ItemState.RUNNING, ENGINE_WINDOW, now)
+    if runs:
+        _ring(queue_for(batch.tool), RUN_JOB, [{"item_id": pk} for pk in runs])
+
+
+def forget_rings(items: ItemQuerySet) -> int:
+    """Put waiting items back outside the window, so that the next `top_up` rings for them."""
+    return items.filter(
+        state__in=[ItemState.QUEUED, ItemState.FETCHED], rung_at__isnull=False
+    ).update(rung_at=None)
+
+
+def forget_lost_rings(*, now: datetime) -> int:
+    """Do so for rings that were lost: all of them when Valkey has forgotten, else the old ones.
+
+    Returns how many items will be rung for again. Raises `redis.RedisError` when Valkey can't
+    be asked.
+    """
+    waiting = Item.objects.filter(batch__state=BatchState.RUNNING)
+    if connection().set(_EPOCH_KEY, now.isoformat(), nx=True):
+        return forget_rings(waiting)  # a fresh, flushed or restarted Valkey: its queues are empty
+    return forget_rings(waiting.filter(rung_at__lt=now - RING_AGAIN_AFTER))
+
+
+def connection() -> redis.Redis:
+    """The connection to Valkey that the queues use."""
+    client: redis.Redis = django_rq.get_connection("io")
+    return client
+
+
+def _take(
+    items: ItemQuerySet, waiting: ItemState, in_hand: ItemState, window: int, now: datetime
+) -> list[int]:
+    """Mark the next waiting items as rung, as many as the window has room for."""
+    inside = items.filter(Q(state=waiting, rung_at__isnull=False) | Q(state=in_hand)).count()
+    # Half a window at a time: one push for many items instead of one for each.
+    if inside > window // 2:
+        return []
+    outside = items.filter(state=waiting, rung_at__isnull=True).filter(
+        Q(retry_at__isnull=True) | Q(retry_at__lte=now)
+    )
+    ids = list(outside.order_by("position").values_list("pk", flat=True)[: window - inside])
+    if ids:
+        items.filter(pk__in=ids, state=waiting, rung_at__isnull=True).update(rung_at=now)
+    return ids
+
+
+def _ring(queue: str, job: str, calls: Sequence[dict[str, Any]]) -> None:
+    # Django-RQ defers single jobs to the commit, but not many at once: so we do it here.
+    transaction.on_commit(partial(_push, queue, job, calls))
+
+
+def _push(queue: str, job: str, calls: Iterable[dict[str, Any]]) -> None:
+    try:
+        django_rq.get_queue(queue).enqueue_many(
+            [
+                Queue.prepare_data(job, kwargs=call, timeout=-1, result_ttl=0, failure_ttl=3600)
+                for call in calls
+            ]
+        )
+    except redis.RedisError as error:
+        # Nothing is lost: the rows are there, and `reconcile` rings again.
+        log.warning("Valkey could not be rung for %s: %s", queue, error)

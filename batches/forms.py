@@ -1,0 +1,128 @@
+"""The form of a new batch: which images, under which name. The settings are the tool's own."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+from uuid import UUID
+
+from django import forms
+from django.conf import settings
+from django.core import signing
+from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from batches import intake, messages
+from batches.models import Original
+from batches.sources import url_list
+from batches.sources.base import Row
+
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A file that can't be taken in: its name and why.
+
+    The file itself is not kept, so this travels with the form, signed, until the batch is
+    made and remembers it as a failed item.
+    """
+
+    name: str
+    code: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    _SALT = "batches.refusal"
+
+    @property
+    def token(self) -> str:
+        """The refusal as signed text without blanks."""
+        return signing.dumps([self.name, self.code, dict(self.params)], salt=self._SALT)
+
+    @property
+    def message(self) -> str:
+        """Why, for people."""
+        return messages.text(self.code, self.params)
+
+    @classmethod
+    def from_token(cls, token: str) -> Self | None:
+        """The refusal that the token stands for; nothing when we did not sign it."""
+        try:
+            name, code, params = signing.loads(token, salt=cls._SALT)
+        except signing.BadSignature:
+            return None
+        return cls(name, code, params)
+
+
+def receive(owner: User, file: UploadedFile) -> Original | Refusal:
+    """Take one uploaded file in, or say why not."""
+    name = intake.clean_name(file.name or "")
+    if (file.size or 0) > settings.IMAGE_MAX_BYTES:  # not even read into memory
+        size = f"{(file.size or 0) / MEBIBYTE:.1f}"
+        limit = settings.IMAGE_MAX_BYTES // MEBIBYTE
+        return Refusal(name, "file_too_large", {"size": size, "limit": limit})
+    try:
+        original, _new = intake.receive(owner, file.read(), name=name)
+    except intake.ImageRefused as refused:
+        return Refusal(name, refused.code, refused.params)
+    return original
+
+
+class NewBatchForm(forms.Form):
+    """Images of a new batch, from uploads and pasted addresses.
+
+    Files are stored as they come in; the form then carries their ids, so that it can be shown
+    again without anything being lost.
+    """
+
+    batch_name = forms.CharField(
+        label=_("Name"), max_length=200, required=False, widget=forms.TextInput
+    )
+    urls = forms.CharField(label=_("Addresses, one per line"), required=False, strip=False)
+    uploads = forms.CharField(required=False)
+    refused = forms.CharField(required=False)
+    sample = forms.IntegerField(min_value=1, required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._file_twins = 0
+        self.duplicates = 0
+        """Images that were given more than once; known after `rows`."""
+
+    def clean_uploads(self) -> list[str]:
+        """Ids of originals, each once, in the order in which they were chosen."""
+        found: dict[str, None] = {}
+        for text in self.cleaned_data["uploads"].split():
+            try:
+                found[str(UUID(text))] = None
+            except ValueError:
+                continue
+        return list(found)
+
+    def clean_refused(self) -> list[Refusal]:
+        """Files that were turned away."""
+        found = map(Refusal.from_token, self.cleaned_data["refused"].split())
+        return [refusal for refusal in found if refusal]
+
+    def take(self, owner: User, files: Iterable[UploadedFile]) -> None:
+        """Add files that came with the form itself. Call it once, when the form is valid."""
+        for file in files:
+            taken = receive(owner, file)
+            if isinstance(taken, Refusal):
+                self.cleaned_data["refused"].append(taken)
+            elif str(taken.uid) in self.cleaned_data["uploads"]:
+                self._file_twins += 1
+            else:
+                self.cleaned_data["uploads"].append(str(taken.uid))
+
+    def rows(self) -> list[Row]:
+        """The images as rows; an address that comes twice is asked for once."""
+        rows = [Row(upload=uid) for uid in self.cleaned_data["uploads"]]
+        rows += [
+            Row(name=refusal.name, refusal=(refusal.code, refusal.params))
+            for refusal in self.cleaned_data["refused"]
+        ]
+        addresses = list(url_list.rows(self.cleaned_data["urls"]))
+        first_of_each = {row.url: row for row in reversed(addresses)}
+        self.duplicates = self._file_twins + len(addresses) - len(first_of_each)
+        return rows + sorted(first_of_each.values(), key=lambda row: row.line or 0)

@@ -1,0 +1,250 @@
+"""Images in: files become originals, rows become items. Everything is judged before money moves."""
+
+import hashlib
+import re
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from batches import fetch, messages, storage
+from batches.models import Batch, Item, Original
+from batches.sources.base import Row
+from batches.states import ItemState
+from tools.base import SettingsInvalid, Tool
+from tools.engines import guard, images
+
+NAMELESS = "image"
+LONGEST_NAME = 120
+
+
+class ImageRefused(Exception):
+    """An image that can't be taken in. Carries the code and the figures of its message."""
+
+    def __init__(self, code: str, params: Mapping[str, Any] | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.params = dict(params or {})
+
+
+@dataclass(frozen=True)
+class RowError:
+    """What is wrong with one row: where (a JSON pointer), the code, and words for people."""
+
+    index: int
+    pointer: str
+    code: str
+    detail: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+class RowsInvalid(Exception):
+    """Rows that can't become items. Nothing was stored."""
+
+    code = "validation_failed"
+
+    def __init__(self, errors: Sequence[RowError]) -> None:
+        super().__init__(f"{len(errors)} rows are invalid")
+        self.errors = list(errors)
+
+
+def receive(owner: User, data: bytes, *, name: str) -> tuple[Original, bool]:
+    """Validate a file in the guarded child and keep it as an original of its owner.
+
+    Returns the original and whether it is new: identical bytes of one owner are stored once.
+    Raises `ImageRefused`. Safe to call for the same bytes from several threads at once.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    if known := Original.objects.filter(owner=owner, sha256=digest).first():
+        return known, False
+    try:
+        seen = guard.inspect(data)
+    except images.ImageProblem as problem:
+        raise ImageRefused(problem.code, problem.params) from problem
+    kept, extension = (seen.normalised, "png") if seen.normalised else (data, seen.format)
+    uid = uuid.uuid4()
+    key = storage.original_key(owner.uid, uid, extension)
+    thumbnail_key = f"{key}.thumb.webp"
+    storage.save(storage.ORIGINALS, key, kept)
+    storage.save(storage.ORIGINALS, thumbnail_key, seen.thumbnail)
+    try:
+        with transaction.atomic():
+            original = Original.objects.create(
+                uid=uid,
+                owner=owner,
+                name=clean_name(name),
+                sha256=digest,
+                bytes=len(data),
+                format=seen.format,
+                width=seen.width,
+                height=seen.height,
+                key=key,
+                content_type=images.CONTENT_TYPES[extension],
+                thumbnail_key=thumbnail_key,
+            )
+    except IntegrityError:  # the same file came in beside us and was faster
+        storage.delete(storage.ORIGINALS, key, thumbnail_key)
+        return Original.objects.get(owner=owner, sha256=digest), False
+    return original, True
+
+
+def add_items(
+    batch: Batch, tool: Tool, rows: Sequence[Row], *, skip_invalid: bool = False
+) -> list[Item]:
+    """Turn rows into the batch's items, all validated, in one bulk insert.
+
+    Shapes, settings and address rules are judged; nothing is fetched. Raises `RowsInvalid`
+    with every problem, unless `skip_invalid`: then such rows become failed items that cost
+    nothing.
+    """
+    uploads = _uploads(batch.owner, rows)
+    names = Names()
+    errors: list[RowError] = []
+    items: list[Item] = []
+    for index, row in enumerate(rows):
+        item, problems = _item(batch, tool, index, row, uploads)
+        errors += problems
+        item.name = names.unique(item.name)
+        if problems:
+            item.state = ItemState.FAILED
+            item.held_price = 0  # it is in no quote; a retry prices it anew
+            item.error_code = problems[0].code
+            item.error_params = dict(problems[0].params)
+        items.append(item)
+    if errors and not skip_invalid:
+        raise RowsInvalid(errors)
+    return Item.objects.bulk_create(items, batch_size=500)
+
+
+def _uploads(owner: User, rows: Iterable[Row]) -> dict[str, Original]:
+    """The owner's originals that the rows name, by id."""
+    wanted = []
+    for row in rows:
+        try:
+            wanted.append(uuid.UUID(row.upload))
+        except ValueError:
+            continue
+    found = Original.objects.visible_to(owner).filter(uid__in=wanted)
+    return {str(original.uid): original for original in found}
+
+
+def _item(
+    batch: Batch, tool: Tool, index: int, row: Row, uploads: Mapping[str, Original]
+) -> tuple[Item, list[RowError]]:
+    """One row as an unsaved item, with everything that is wrong with it."""
+    problems: list[RowError] = []
+    item = Item(batch=batch, position=index, external_id=row.external_id, settings={})
+    at = f"/images/{index}"
+    given = row.problems
+    if not given and not row.refusal and bool(row.url) == bool(row.upload):
+        given = [("", _("Give either an address or an upload."))]
+    if row.refusal:
+        code, params = row.refusal
+        problems.append(RowError(index, at, code, messages.text(code, params), params))
+    elif given:
+        problems += [
+            RowError(index, _pointer(at, name), "row_invalid", detail, {"detail": detail})
+            for name, detail in given
+        ]
+    elif row.upload:
+        item.original = uploads.get(_as_uuid(row.upload))
+        if item.original is None:
+            detail = _("There is no such upload. Upload the file again.")
+            problems.append(RowError(index, f"{at}/upload", "source_missing", detail))
+    else:
+        item.source_url = row.url
+        try:
+            item.source_url = fetch.check_url(row.url, allow=settings.FETCH_ALLOW)
+        except fetch.FetchError as error:
+            problems.append(
+                RowError(index, f"{at}/url", error.code, _refusal(error), error.params)
+            )
+    try:
+        item.settings = tool.clean(row.settings, base=batch.settings)
+        item.held_price = tool.max_price(item.settings)
+    except SettingsInvalid as invalid:
+        problems += [
+            RowError(
+                index,
+                _pointer(f"{at}/settings", wrong.field),
+                "settings_invalid",
+                wrong.detail,
+                {"detail": f"{wrong.field}: {wrong.detail}" if wrong.field else wrong.detail},
+            )
+            for wrong in invalid.errors
+        ]
+    else:
+        if reason := tool.unavailable_reason(item.settings):
+            problems.append(
+                RowError(index, f"{at}/settings", "tool_unavailable", reason, {"reason": reason})
+            )
+    item.name = clean_name(row.name or _name_of(item))
+    return item, problems
+
+
+def _pointer(at: str, name: str) -> str:
+    """The JSON pointer to a member, or to the whole when the name is empty."""
+    return f"{at}/{name.replace('~', '~0').replace('/', '~1')}" if name else at
+
+
+def _as_uuid(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return ""
+
+
+def _refusal(error: fetch.FetchError) -> str:
+    return messages.text(error.code, error.params)
+
+
+def _name_of(item: Item) -> str:
+    """A name for an image that came without one."""
+    if item.original:
+        return item.original.name
+    return unquote(PurePosixPath(urlsplit(item.source_url).path).name)
+
+
+def clean_name(name: str) -> str:
+    """A file name that is safe to show, to save and to put into a ZIP; never empty.
+
+    Folders, control characters and characters that some file system refuses are gone.
+    """
+    name = name.replace("\\", "/").rsplit("/", 1)[-1]
+    name = re.sub(r'[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069<>:"|?*]', "", name)
+    name = name.strip(" .")
+    if len(name) > LONGEST_NAME:
+        stem, dot, extension = name.rpartition(".")
+        keep = LONGEST_NAME - len(extension) - 1
+        name = stem[:keep] + dot + extension if dot and keep > 0 else name[:LONGEST_NAME]
+    return name or NAMELESS
+
+
+class Names:
+    """Numbers names that come twice: `front.png`, `front-2.png`. Case makes no difference."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._next: dict[str, int] = {}
+
+    def unique(self, name: str) -> str:
+        """The name itself, or the first free numbered one."""
+        candidate, stem, extension = name, *_split(name)
+        while candidate.casefold() in self._taken:
+            number = self._next.get(name.casefold(), 2)
+            self._next[name.casefold()] = number + 1
+            candidate = f"{stem}-{number}{extension}"
+        self._taken.add(candidate.casefold())
+        return candidate
+
+
+def _split(name: str) -> tuple[str, str]:
+    stem, dot, extension = name.rpartition(".")
+    return (stem, dot + extension) if dot and stem else (name, "")

@@ -1,0 +1,19 @@
+"""What workers are asked to do: one line per job. They decide nothing and call the verb.
+
+Arguments are ids, by keyword, and unknown ones are ignored, so that workers of yesterday
+survive the jobs of today during a deploy.
+"""
+
+from typing import Any
+
+from batches import pipeline
+
+
+def fetch_items(*, item_ids: list[int], **_: Any) -> None:
+    """Bring the originals of these items in."""
+    pipeline.fetch(item_ids)
+
+
+def run_item(*, item_id: int, **_: Any) -> None:
+    """Run the batch's tool on one item."""
+    pipeline.run(item_id)

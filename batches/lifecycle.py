@@ -1,0 +1,406 @@
+"""Every verb on a batch: create, start, approve, pause, resume, cancel, retry, close.
+
+Whoever asks (page, API, admin, command), this is what happens. A batch's row is locked while
+many of its items are read and decided on; money moves under the account's lock; the order of
+locks is batch, account, items. Rings go out after the commit.
+"""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, Q, Sum
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts import plans
+from accounts.models import User
+from batches import dispatch, intake
+from batches.models import Batch, Item
+from batches.sources.base import Row
+from batches.states import IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
+from credits import ledger
+from tools import registry
+from tools.base import Tool
+
+RELEASE_CHUNK = 100
+"""Items cancelled in one transaction: short enough that nobody waits long for the account."""
+MOST_LOSSES = 5
+"""Workers that one item may lose before it fails."""
+
+log = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """A verb that can't be carried out. Nothing was changed and nothing was charged."""
+
+    code = "refused"
+
+    def __init__(self, detail: str, **params: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.params = params
+
+
+class StateConflict(Refused):
+    """The batch is in a state from which this is not possible."""
+
+    code = "state_conflict"
+
+
+class BatchTooLarge(Refused):
+    """More images than the owner's plan takes in one batch."""
+
+    code = "batch_limit_exceeded"
+
+
+class CapExceeded(Refused):
+    """The quote is above the most that the batch may spend."""
+
+    code = "cap_exceeded"
+
+
+class ToolUnavailable(Refused):
+    """The tool, or the model that was chosen, can't run here."""
+
+    code = "tool_unavailable"
+
+
+def create(
+    owner: User,
+    tool: Tool,
+    rows: Sequence[Row],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    name: str = "",
+    sample: int = 0,
+    cap: int | None = None,
+    skip_invalid: bool = False,
+) -> Batch:
+    """Make a batch that is ready to start, with everything validated and quoted.
+
+    Raises `SettingsInvalid`, `intake.RowsInvalid` or a `Refused`; then nothing is stored.
+    """
+    limit = plans.plan_for(owner).batch_images
+    if len(rows) > limit:
+        raise BatchTooLarge(
+            _("{count} images are more than one batch takes ({limit}). Split them.").format(
+                count=len(rows), limit=limit
+            ),
+            limit=limit,
+            count=len(rows),
+        )
+    if not rows:
+        raise Refused(_("A batch needs at least one image."))
+    cleaned = tool.clean(settings or {})
+    _refuse_unavailable(tool, cleaned)
+    with transaction.atomic():
+        batch = Batch.objects.create(
+            owner=owner,
+            tool=tool.slug,
+            settings=cleaned,
+            name=name or f"{tool.name}, {timezone.now():%Y-%m-%d %H:%M}",
+            sample=sample,
+            cap=cap,
+        )
+        items = intake.add_items(batch, tool, rows, skip_invalid=skip_invalid)
+        _refuse_over_cap(batch, sum(item.held_price for item in items if not item.error_code))
+    return batch
+
+
+def start(batch: Batch, *, sample: int | None = None) -> Batch:
+    """Take the hold and let the items run: all of them, or the first `sample`.
+
+    Raises `ledger.InsufficientCredits`, `StateConflict` or `ToolUnavailable`; then the batch
+    stays as it was. Two at once: one starts it, the other is told that it is running.
+    """
+    with transaction.atomic():
+        batch = _lock(batch, {BatchState.READY}, _("It has been started already."))
+        _refuse_unavailable(registry.get(batch.tool), batch.settings)
+        if sample is not None:
+            batch.sample = sample
+            Batch.objects.filter(pk=batch.pk).update(sample=sample)
+        pending = batch.items.filter(state=ItemState.PENDING).order_by("position")
+        ids = list(pending.values_list("pk", flat=True)[: batch.sample or None])
+        _hold_and_queue(batch, ids, key=f"start:{batch.uid}")
+        Batch.objects.filter(pk=batch.pk).advance(BatchState.RUNNING, started_at=timezone.now())
+    return _after(batch)
+
+
+def approve(batch: Batch) -> Batch:
+    """Let the rest run after a sample, on a second hold.
+
+    Raises `ledger.InsufficientCredits`; then the batch stays `sampled`.
+    """
+    with transaction.atomic():
+        batch = _lock(batch, {BatchState.SAMPLED}, _("There is no finished sample to approve."))
+        ids = list(batch.items.filter(state=ItemState.PENDING).values_list("pk", flat=True))
+        _hold_and_queue(batch, ids, key=f"approve:{batch.uid}")
+        Batch.objects.filter(pk=batch.pk).advance(BatchState.RUNNING)
+    return _after(batch)
+
+
+def pause(batch: Batch) -> Batch:
+    """Begin nothing more. What a worker has in hand finishes, and is kept and paid for."""
+    if not Batch.objects.filter(pk=batch.pk).advance(BatchState.PAUSED):
+        raise StateConflict(_("Only a running batch can be paused."))
+    return _fresh(batch)
+
+
+def resume(batch: Batch) -> Batch:
+    """Go on after a pause."""
+    with transaction.atomic():
+        batch = _lock(batch, {BatchState.PAUSED}, _("Only a paused batch can be resumed."))
+        # Workers that met a paused batch have dropped their rings.
+        dispatch.forget_rings(batch.items.all())
+        Batch.objects.filter(pk=batch.pk).advance(BatchState.RUNNING)
+    return _after(batch)
+
+
+def cancel(batch: Batch) -> Batch:
+    """Stop at once. Finished images are kept; nothing else is paid for.
+
+    A worker that has an image in hand loses its claim: its output is thrown away.
+    """
+    with transaction.atomic():
+        batch = _lock(
+            batch,
+            {BatchState.READY, BatchState.RUNNING, BatchState.SAMPLED, BatchState.PAUSED},
+            _("It has ended already."),
+        )
+        Batch.objects.filter(pk=batch.pk).advance(BatchState.CANCELLING)
+    return finish_cancelling(batch)
+
+
+def finish_cancelling(batch: Batch) -> Batch:
+    """Release what is open, in chunks. Also goes on where a process died half way."""
+    open_states = [ItemState.PENDING, *ON_HOLD]
+    while True:
+        with transaction.atomic():
+            # Nothing can settle while we have the account, so what we read is what we move.
+            ledger.lock(batch.owner_id)
+            chunk = list(
+                batch.items.filter(state__in=open_states).order_by("pk")[:RELEASE_CHUNK]
+            )
+            if not chunk:
+                break
+            Item.objects.filter(pk__in=[item.pk for item in chunk]).advance(
+                ItemState.CANCELLED,
+                token=None,
+                lease_until=None,
+                rung_at=None,
+                finished_at=timezone.now(),
+            )
+            release_items(chunk)
+    Batch.objects.filter(pk=batch.pk).advance(BatchState.CANCELLED, finished_at=timezone.now())
+    return _fresh(batch)
+
+
+def retry(
+    batch: Batch,
+    *,
+    items: Collection[UUID] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Batch:
+    """Run failed items again, in their own rows, on a new hold at today's price.
+
+    `items` limits it to some; `settings` go on top of each item's own. Raises
+    `SettingsInvalid`, `ToolUnavailable`, `ledger.InsufficientCredits`, or `StateConflict` when
+    there is nothing to retry.
+    """
+    with transaction.atomic():
+        batch = _lock(batch, RETRYABLE, _("Nothing can be retried in this state."))
+        failed = batch.items.filter(state=ItemState.FAILED).exclude(source_url="", original=None)
+        if items is not None:
+            failed = failed.filter(uid__in=items)
+        chosen = list(failed.order_by("position"))
+        if not chosen:
+            raise StateConflict(_("Nothing has failed that could be retried."))
+        tool = registry.get(batch.tool)
+        for item in chosen:
+            item.settings = tool.clean(settings or {}, base={**batch.settings, **item.settings})
+            _refuse_unavailable(tool, item.settings)
+            item.held_price = tool.max_price(item.settings)
+            item.generation += 1
+            item.attempt += 1
+            item.tries = item.losses = 0
+            item.error_code, item.error_params = "", {}
+            item.started_at = item.finished_at = item.retry_at = item.rung_at = None
+        # Under the batch's lock nobody else retries, and failed items move in no other way.
+        Item.objects.bulk_update(
+            chosen,
+            ["settings", "held_price", "generation", "attempt", "tries", "losses", "error_code",
+             "error_params", "started_at", "finished_at", "retry_at", "rung_at"],
+            batch_size=100,
+        )
+        _hold_and_move(
+            batch,
+            [item.pk for item in chosen],
+            key=f"retry:{batch.uid}:{chosen[0].uid}:{chosen[0].generation}",
+        )
+        if batch.state in {BatchState.FINISHED, BatchState.SAMPLED}:
+            Batch.objects.filter(pk=batch.pk).advance(BatchState.RUNNING, finished_at=None)
+    return _after(batch)
+
+
+def close_if_finished(batch_id: int) -> bool:
+    """End the batch when its last item has ended; True for whoever did it.
+
+    Call it in a transaction of its own, after the commit that settled an item: two workers that
+    each settle one of the last two items don't see each other's before.
+    """
+    still_open = Item.objects.filter(batch_id=batch_id, state__in=ON_HOLD)
+    if still_open.exists():
+        return False
+    with transaction.atomic():
+        batch = Batch.objects.select_for_update().get(pk=batch_id)
+        if batch.state not in {BatchState.RUNNING, BatchState.PAUSED} or still_open.exists():
+            return False
+        waits = batch.items.filter(state=ItemState.PENDING).exists()
+        this = Batch.objects.filter(pk=batch_id)
+        if waits:
+            return bool(this.advance(BatchState.SAMPLED))
+        return bool(this.advance(BatchState.FINISHED, finished_at=timezone.now()))
+
+
+def end_leases(*, now: datetime, worker: str | None = None, host: str | None = None) -> int:
+    """Take items away from workers that are gone, and let them run again.
+
+    By default from all whose lease ran out; with `worker` from this one, with `host` from all of
+    this host, which are known to be dead. An item that has lost too many workers fails and
+    costs nothing. Returns how many items were taken.
+    """
+    lost = Item.objects.filter(state__in=IN_HAND)
+    if worker is not None:
+        lost = lost.filter(worker=worker)
+    elif host is not None:
+        lost = lost.filter(worker__startswith=f"{host}:")
+    else:
+        lost = lost.filter(lease_until__lt=now)
+    taken = 0
+    for item in lost.select_related("batch").order_by("pk"):
+        if item.losses + 1 >= MOST_LOSSES:
+            moved = fail_item(item, "worker_lost", {"n": item.losses + 1}, token=item.token)
+        else:
+            moved = put_back(item, losses=F("losses") + 1)
+        if moved:
+            taken += 1
+            settled(item.batch_id, now=now)
+    return taken
+
+
+def put_back(item: Item, **fields: Any) -> int:
+    """Give an item in hand back to its queue, if its claim still holds."""
+    to = ItemState.QUEUED if item.state == ItemState.FETCHING else ItemState.FETCHED
+    return Item.objects.filter(pk=item.pk, token=item.token).advance(
+        to,
+        token=None,
+        lease_until=None,
+        rung_at=None,
+        attempt=F("attempt") + 1,
+        **fields,
+    )
+
+
+def fail_item(item: Item, code: str, params: Mapping[str, Any], *, token: UUID | None) -> bool:
+    """End an item without a charge, if the claim still holds; True for whoever did it."""
+    with transaction.atomic():
+        ledger.lock(item.batch.owner_id)
+        moved = Item.objects.filter(pk=item.pk, token=token).advance(
+            ItemState.FAILED,
+            error_code=code,
+            error_params=dict(params),
+            token=None,
+            lease_until=None,
+            rung_at=None,
+            finished_at=timezone.now(),
+        )
+        if moved:
+            release_items([item])
+    return bool(moved)
+
+
+def release_items(items: Sequence[Item]) -> None:
+    """Give the held credits of these items back. The account's lock is held by the caller."""
+    by_hold: dict[int, list[ledger.Share]] = {}
+    for item in items:
+        if item.hold_id and item.held_price:
+            share = ledger.Share(
+                item_uid=item.uid, generation=item.generation, held=item.held_price
+            )
+            by_hold.setdefault(item.hold_id, []).append(share)
+    for hold_id, shares in by_hold.items():
+        ledger.release_many(hold_id, shares)
+
+
+def settled(batch_id: int, *, now: datetime) -> None:
+    """What follows each settlement, after its commit: close the batch, or ring for the next."""
+    if not close_if_finished(batch_id):
+        dispatch.top_up(batch_id, now=now)
+
+
+def _lock(batch: Batch, states: Collection[BatchState], otherwise: str) -> Batch:
+    """The batch's row, locked, in one of these states; else `StateConflict`."""
+    locked = Batch.objects.select_for_update(of=("self",)).select_related("owner").get(pk=batch.pk)
+    if locked.state not in states:
+        raise StateConflict(otherwise, state=locked.state)
+    return locked
+
+
+def _hold_and_queue(batch: Batch, ids: Sequence[int], *, key: str) -> None:
+    Item.objects.filter(pk__in=ids).update(attempt=1)
+    _hold_and_move(batch, ids, key=key)
+
+
+def _hold_and_move(batch: Batch, ids: Sequence[int], *, key: str) -> None:
+    """Hold the items' prices, then let them wait for a download or, if it is here, an engine."""
+    items = Item.objects.filter(pk__in=ids)
+    total = items.aggregate(n=Sum("held_price"))["n"] or 0
+    _refuse_over_cap(batch, total)
+    hold_id = None
+    if total:
+        hold_id = ledger.hold(batch.owner, total, key=key, reference=batch.reference).pk
+    items.filter(original__isnull=True).advance(ItemState.QUEUED, hold_id=hold_id)
+    items.filter(original__isnull=False).advance(ItemState.FETCHED, hold_id=hold_id)
+
+
+def _refuse_over_cap(batch: Batch, total: int) -> None:
+    if batch.cap is None:
+        return
+    sums = batch.items.aggregate(
+        spent=Sum("price"), held=Sum("held_price", filter=Q(state__in=ON_HOLD))
+    )
+    total += (sums["spent"] or 0) + (sums["held"] or 0)
+    if total > batch.cap:
+        raise CapExceeded(
+            _("{total} credits are needed; this batch may spend {cap}.").format(
+                total=total, cap=batch.cap
+            ),
+            total=total,
+            cap=batch.cap,
+        )
+
+
+def _refuse_unavailable(tool: Tool, settings: Mapping[str, Any]) -> None:
+    if reason := tool.unavailable_reason(dict(settings)):
+        raise ToolUnavailable(reason)
+    try:
+        dispatch.queue_for(tool.slug)
+    except dispatch.NoEngine:
+        raise ToolUnavailable(
+            _("No engine of this site can run it. Add one of {kinds} to STUDIO_ENGINE_QUEUES.")
+            .format(kinds=", ".join(tool.engines))
+        ) from None
+
+
+def _after(batch: Batch) -> Batch:
+    """Ring, or close a batch in which nothing was left to do."""
+    settled(batch.pk, now=timezone.now())
+    return _fresh(batch)
+
+
+def _fresh(batch: Batch) -> Batch:
+    return Batch.objects.select_related("owner").get(pk=batch.pk)

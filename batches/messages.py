@@ -1,0 +1,71 @@
+"""What people read when an image fails: cause, effect, next step. Codes are stable, texts are not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
+TEXTS = {
+    "source_unreachable": _(
+        "We couldn't open this address (no answer in {seconds} s). Check it in a browser, then retry."
+    ),
+    "source_forbidden": _(
+        "The site refused us ({status}). Make the image public or upload the file."
+    ),
+    "source_not_found": _("There is nothing at this address ({status})."),
+    "source_not_allowed": _(
+        "This address can't be used (private network, port, or scheme). "
+        "Use a public http or https address, or upload the file."
+    ),
+    "source_redirects": _(
+        "This address redirects too often, or to a place that can't be used. "
+        "Use the final address."
+    ),
+    "source_not_image": _("This address gives a web page, not an image."),
+    "source_missing": _("This upload isn't here any more. Upload the file again."),
+    "format_unsupported": _(
+        "This is a {format} file. Use JPG, PNG, WebP, GIF, AVIF, HEIC, BMP or TIFF."
+    ),
+    "file_too_large": _("{size} MB; the limit is {limit} MB. Make the file smaller, then retry."),
+    "dimensions_too_large": _("{w} × {h} px is more than this model takes ({max} MP)."),
+    "dimensions_too_small": _("{w} × {h} px is less than this tool needs."),
+    "file_unreadable": _("This file can't be read here ({reason})."),
+    "file_empty": _("The file is empty."),
+    "image_animated": _("This is an animation. Use a single image."),
+    "file_damaged": _("The file ends early or can't be decoded. Save it again, then retry."),
+    "no_subject": _("No subject was found. Try another model or a tighter crop."),
+    "model_out_of_memory": _(
+        "The model ran out of memory on this image. We tried once at a smaller size."
+    ),
+    "model_unavailable": _("This model can't run at the moment. Retry later or choose another."),
+    "worker_lost": _(
+        "The worker stopped {n} times on this image. Try another model or a smaller image."
+    ),
+    "row_invalid": _("This row can't be used: {detail}"),
+    "settings_invalid": _("A setting of this image is wrong: {detail}"),
+    "tool_unavailable": _("The tool can't run with these settings: {reason}"),
+    "insufficient_credits": _("Not enough credits: {required} needed, {available} left."),
+    "processing_failed": _("Something went wrong on our side. Retry; if it fails again, tell us."),
+}
+
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "source_unreachable": {"seconds": 20},
+    "source_forbidden": {"status": 403},
+    "source_not_found": {"status": 404},
+    "format_unsupported": {"format": _("unknown")},
+    "file_too_large": {"size": _("Over 20"), "limit": 20},
+    "dimensions_too_large": {"w": "?", "h": "?", "max": 50},
+    "dimensions_too_small": {"w": "?", "h": "?"},
+    "file_unreadable": {"reason": "?"},
+    "worker_lost": {"n": 5},
+    "row_invalid": {"detail": ""},
+    "settings_invalid": {"detail": ""},
+    "tool_unavailable": {"reason": ""},
+    "insufficient_credits": {"required": "?", "available": "?"},
+}
+
+
+def text(code: str, params: Mapping[str, Any] | None = None) -> str:
+    """The sentence for a code, in the reader's language; an unknown code gets the general one."""
+    template = TEXTS.get(code, TEXTS["processing_failed"])
+    return str(template).format(**{**DEFAULTS.get(code, {}), **(params or {})})

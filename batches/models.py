@@ -1,0 +1,254 @@
+"""The records: originals, batches, items, results. Verbs live in `batches.lifecycle`."""
+
+import uuid
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from batches import messages
+from batches.states import (
+    BATCH_MOVES,
+    IN_HAND,
+    ITEM_MOVES,
+    LIVE,
+    BatchState,
+    ItemState,
+    leading_to,
+)
+
+
+class OriginalQuerySet(models.QuerySet["Original"]):
+    """Questions about originals."""
+
+    def visible_to(self, user: User) -> Self:
+        """Those that belong to the user."""
+        return self.filter(owner=user)
+
+
+class Original(models.Model):
+    """A picture as it came in, validated and upright, stored once per owner."""
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="originals")
+    name = models.CharField(max_length=255)
+    sha256 = models.CharField(max_length=64)
+    """Of the bytes that were received, which may have been normalised since."""
+    bytes = models.PositiveBigIntegerField()
+    format = models.CharField(max_length=8)
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    key = models.CharField(max_length=255)
+    content_type = models.CharField(max_length=64)
+    thumbnail_key = models.CharField(max_length=255)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = OriginalQuerySet.as_manager()
+
+    class Meta:
+        """An identical file of one owner is stored once."""
+
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "sha256"], name="one_original_per_content")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BatchQuerySet(models.QuerySet["Batch"]):
+    """Questions about batches, and the one way to move them."""
+
+    def visible_to(self, user: User) -> Self:
+        """Those that belong to the user."""
+        return self.filter(owner=user)
+
+    def live(self) -> Self:
+        """Those that may change without anybody asking."""
+        return self.filter(state__in=LIVE)
+
+    def advance(self, to: BatchState, **fields: Any) -> int:
+        """Move the rows that may go there and say how many did; 0 means somebody was faster."""
+        return self.filter(state__in=leading_to(to, BATCH_MOVES)).update(state=to, **fields)
+
+
+class Batch(models.Model):
+    """Many images, one tool, one owner who pays."""
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="batches")
+    name = models.CharField(max_length=200, blank=True)
+    tool = models.SlugField()
+    """Checked against the registry on the way in: a new tool needs no migration."""
+    settings = models.JSONField(default=dict)
+    state = models.CharField(max_length=12, choices=BatchState.choices, default=BatchState.READY)
+    sample = models.PositiveIntegerField(default=0)
+    """How many items run before somebody approves the rest; 0 means all at once."""
+    cap = models.PositiveBigIntegerField(null=True, blank=True)
+    """The most credits that the batch may spend, or nothing for no cap."""
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, editable=False)
+    finished_at = models.DateTimeField(null=True, editable=False)
+
+    objects = BatchQuerySet.as_manager()
+
+    class Meta:
+        """The list page asks by owner, newest first; the scheduler asks for what lives."""
+
+        verbose_name_plural = "batches"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=BatchState.values), name="batch_state_is_known"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["owner", "-created_at"], name="batch_by_owner"),
+            models.Index(
+                fields=["state"],
+                condition=Q(state__in=sorted(LIVE)),
+                name="batch_live",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or str(self.uid)
+
+    def get_absolute_url(self) -> str:
+        """The batch's page."""
+        return reverse("batches:detail", args=[self.uid])
+
+    @property
+    def reference(self) -> str:
+        """How the ledger names the batch: text, because credits know no batches."""
+        return f"batch:{self.uid}"
+
+
+class ItemQuerySet(models.QuerySet["Item"]):
+    """Questions about items, and the one way to move them."""
+
+    def visible_to(self, user: User) -> Self:
+        """Those in the user's batches."""
+        return self.filter(batch__owner=user)
+
+    def advance(self, to: ItemState, **fields: Any) -> int:
+        """Move the rows that may go there and say how many did; 0 means somebody was faster."""
+        return self.filter(state__in=leading_to(to, ITEM_MOVES)).update(
+            state=to, changed_at=timezone.now(), **fields
+        )
+
+
+class Item(models.Model):
+    """One image in a batch.
+
+    A worker that has it in hand holds `token` until `lease_until`; every settlement compares
+    the token, so that a worker presumed dead can neither settle nor overwrite anything.
+    """
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="items")
+    position = models.PositiveIntegerField()
+    """0-based place in the batch."""
+    external_id = models.CharField(max_length=255, blank=True)
+    """The caller's own id; it comes back untouched."""
+    name = models.CharField(max_length=255)
+    """Unique within the batch."""
+    source_url = models.TextField(blank=True)
+    original = models.ForeignKey(
+        Original, models.PROTECT, null=True, blank=True, related_name="items"
+    )
+    settings = models.JSONField(default=dict)
+    """Complete and validated: the batch's settings with this image's own on top."""
+    state = models.CharField(max_length=10, choices=ItemState.choices, default=ItemState.PENDING)
+    changed_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    attempt = models.PositiveIntegerField(default=0)
+    """How often it was begun or begun again; people see it."""
+    generation = models.PositiveIntegerField(default=1)
+    """Which hold it is on: 1 at first, one more with each retry. Part of settlement keys."""
+    tries = models.PositiveIntegerField(default=0)
+    """Passing errors since the last retry."""
+    losses = models.PositiveIntegerField(default=0)
+    """Workers lost on it since the last retry."""
+
+    token = models.UUIDField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    worker = models.CharField(max_length=120, blank=True, editable=False)
+    rung_at = models.DateTimeField(null=True, editable=False)
+    """When its place in the queue was asked for; nothing while it is outside the window."""
+    retry_at = models.DateTimeField(null=True, editable=False)
+    """Not before this time, after a passing error."""
+
+    hold = models.ForeignKey(
+        "credits.Hold", models.PROTECT, null=True, blank=True, related_name="+", editable=False
+    )
+    held_price = models.PositiveIntegerField(default=0)
+    """What it may cost at most; held from start to end."""
+    price = models.PositiveIntegerField(null=True, editable=False)
+    """What was captured."""
+
+    error_code = models.CharField(max_length=40, blank=True)
+    error_params = models.JSONField(default=dict, blank=True)
+    review = models.JSONField(default=list, blank=True)
+    model_version = models.CharField(max_length=80, blank=True)
+
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, editable=False)
+    finished_at = models.DateTimeField(null=True, editable=False)
+
+    objects = ItemQuerySet.as_manager()
+
+    class Meta:
+        """The indexes answer the workers' and the scheduler's questions, and only those."""
+
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "position"], name="one_item_per_position"),
+            models.CheckConstraint(
+                condition=Q(state__in=ItemState.values), name="item_state_is_known"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["batch", "state", "position"], name="item_by_state"),
+            models.Index(
+                fields=["lease_until"], condition=Q(state__in=sorted(IN_HAND)), name="item_in_hand"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def error(self) -> str:
+        """Why it failed, for people; empty when it did not."""
+        return messages.text(self.error_code, self.error_params) if self.error_code else ""
+
+
+class Result(models.Model):
+    """What a tool made of an item: a picture or a text."""
+
+    item = models.ForeignKey(Item, models.CASCADE, related_name="results")
+    position = models.PositiveSmallIntegerField(default=0)
+    key = models.CharField(max_length=255, blank=True)
+    thumbnail_key = models.CharField(max_length=255, blank=True)
+    format = models.CharField(max_length=8)
+    width = models.PositiveIntegerField(null=True)
+    height = models.PositiveIntegerField(null=True)
+    bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    text = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        """A tool may make several pictures of one image."""
+
+        verbose_name = _("result")
+        constraints = [
+            models.UniqueConstraint(fields=["item", "position"], name="one_result_per_position")
+        ]
+
+    def __str__(self) -> str:
+        return self.key or self.text[:40]

@@ -1,0 +1,273 @@
+"""One item from claim to settlement. May run twice for the same item, and charges once.
+
+    fetch:  queued -> fetching -> fetched      an address becomes an original
+    run:    fetched -> running -> done         the tool runs, results are stored, credits captured
+
+A claim is won by compare-and-set and carries a token; whatever a worker does afterwards is
+settled only if the token still stands. Files are stored first, under names that hold the token,
+and then one transaction makes them count: a worker that dies in between leaves files that no
+row names, and the sweeper removes them.
+"""
+
+import hashlib
+import io
+import logging
+import os
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from django.conf import settings
+from django.db import connections, transaction
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from batches import fetch as downloads
+from batches import intake, lifecycle, storage
+from batches.models import Item, Result
+from batches.states import BatchState, ItemState
+from credits import ledger
+from tools import registry
+from tools.base import Output, Tool, ToolError
+from tools.engines import images, weights
+
+LEASE = timedelta(seconds=30)
+"""How long a claim stands without a sign of life."""
+RENEW_EVERY = 10.0
+"""Seconds between signs of life."""
+MOST_TRIES = 3
+"""Times that a passing error may come before the item fails."""
+BACK_OFF = (timedelta(seconds=2), timedelta(seconds=10))
+"""Waits before the second and the third try."""
+FETCH_THREADS = 16
+HUNG = 70
+"""Exit status of a worker that ended itself because a model did not come back."""
+
+log = logging.getLogger(__name__)
+
+
+def worker_name() -> str:
+    """This process, as claims name it: `host:pid`."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def fetch(item_ids: Sequence[int]) -> None:
+    """Download, validate and store the originals of these items, side by side."""
+    if len(item_ids) == 1:
+        _fetch_one(item_ids[0])
+        return
+    with ThreadPoolExecutor(min(FETCH_THREADS, len(item_ids))) as pool:
+        for done in [pool.submit(_fetch_in_thread, pk) for pk in item_ids]:
+            done.result()
+
+
+def run(item_id: int) -> None:
+    """Run the batch's tool on one item whose original is here."""
+    item = _claim(item_id, ItemState.RUNNING)
+    if item is None:
+        return  # another worker has it, it was cancelled, or the batch is paused
+    tool = registry.get(item.batch.tool)
+    with Lease(item, seconds=tool.timeout):
+        try:
+            settled = _run_tool(item, tool)
+        except ToolError as error:
+            settled = _stop(item, error.code, error.params, again=not error.permanent)
+        except images.ImageProblem as problem:
+            settled = _stop(item, problem.code, problem.params, again=False)
+        except weights.WeightsError as error:
+            log.error("%s", error)  # noqa: TRY400 - the sentence says it all
+            settled = _stop(item, "model_unavailable", {}, again=False)
+        except Exception:
+            log.exception("Item %s of batch %s failed", item.uid, item.batch.uid)
+            settled = _stop(item, "processing_failed", {}, again=True)
+    if settled:
+        lifecycle.settled(item.batch_id, now=timezone.now())
+
+
+class Lease:
+    """Signs of life for a claim while a model computes, and the end of a process that hangs.
+
+    A thread renews the lease until the block ends. When the block takes longer than `seconds`
+    the whole process ends itself: nothing else can stop code that does not come back from C.
+    Its claim then runs out, or the supervisor ends it at once.
+    """
+
+    def __init__(self, item: Item, *, seconds: float) -> None:
+        self._item = item
+        self._deadline = time.monotonic() + seconds
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _renew(self) -> None:
+        renewed = False
+        try:
+            while not self._ended.wait(RENEW_EVERY):
+                renewed = True
+                if time.monotonic() > self._deadline:
+                    log.critical("Item %s hangs: this worker ends itself.", self._item.uid)
+                    os._exit(HUNG)
+                mine = Item.objects.filter(pk=self._item.pk, token=self._item.token)
+                if not mine.update(lease_until=timezone.now() + LEASE):
+                    return  # the claim is lost; settling will find out
+        finally:
+            if renewed:
+                connections.close_all()
+
+
+def _fetch_in_thread(item_id: int) -> None:
+    try:
+        _fetch_one(item_id)
+    finally:
+        connections.close_all()  # the thread's own
+
+
+def _fetch_one(item_id: int) -> None:
+    item = _claim(item_id, ItemState.FETCHING)
+    if item is None:
+        return
+    # The downloader's own deadline is far below the lease: no sign of life is needed.
+    try:
+        with tempfile.TemporaryFile() as file:
+            downloads.fetch(
+                item.source_url,
+                into=file,
+                max_bytes=settings.IMAGE_MAX_BYTES,
+                allow=settings.FETCH_ALLOW,
+            )
+            file.seek(0)
+            original, _created = intake.receive(item.batch.owner, file.read(), name=item.name)
+    except downloads.FetchError as error:
+        settled = _stop(item, error.code, error.params, again=error.transient)
+    except intake.ImageRefused as refused:
+        settled = _stop(item, refused.code, refused.params, again=False)
+    except Exception:
+        log.exception("Fetching item %s of batch %s failed", item.uid, item.batch.uid)
+        settled = _stop(item, "processing_failed", {}, again=True)
+    else:
+        mine = Item.objects.filter(pk=item.pk, token=item.token)
+        settled = bool(
+            mine.advance(
+                ItemState.FETCHED, original=original, token=None, lease_until=None, rung_at=None
+            )
+        )
+    if settled:
+        lifecycle.settled(item.batch_id, now=timezone.now())
+
+
+def _claim(item_id: int, to: ItemState) -> Item | None:
+    """Win the item for this process, or nothing when it is not to be had."""
+    now = timezone.now()
+    token = uuid.uuid4()
+    won = Item.objects.filter(pk=item_id, batch__state=BatchState.RUNNING).advance(
+        to,
+        token=token,
+        lease_until=now + LEASE,
+        worker=worker_name(),
+        started_at=Coalesce("started_at", now),
+    )
+    if not won:
+        return None
+    item = Item.objects.select_related("batch__owner", "original").get(pk=item_id)
+    # Somebody may have taken it away between the two statements.
+    return item if item.token == token else None
+
+
+def _run_tool(item: Item, tool: Tool) -> bool:
+    """The work itself; True when it was settled, False when the claim was lost on the way."""
+    if item.original is None:
+        raise ToolError("source_missing", permanent=True)
+    picture = images.read(io.BytesIO(storage.read(storage.ORIGINALS, item.original.key)))
+    price = min(
+        tool.price_for(item.settings, width=picture.width, height=picture.height), item.held_price
+    )
+    results = [
+        _store(item, position, output)
+        for position, output in enumerate(tool.run(picture, item.settings))
+    ]
+    with transaction.atomic():
+        ledger.lock(item.batch.owner_id)
+        mine = Item.objects.filter(pk=item.pk, token=item.token)
+        won = mine.advance(
+            ItemState.DONE,
+            price=price,
+            model_version=tool.version(item.settings),
+            token=None,
+            lease_until=None,
+            rung_at=None,
+            finished_at=timezone.now(),
+        )
+        if won:
+            Result.objects.bulk_create(results)
+            if item.hold_id:
+                ledger.capture(
+                    item.hold_id,
+                    item_uid=item.uid,
+                    generation=item.generation,
+                    held=item.held_price,
+                    price=price,
+                    reference=item.batch.reference,
+                )
+    if not won:
+        for result in results:
+            storage.delete(storage.RESULTS, result.key, result.thumbnail_key)
+    return bool(won)
+
+
+def _store(item: Item, position: int, output: Output) -> Result:
+    """Write one output under a name of this claim's own, as an unsaved result."""
+    if output.image is None:
+        data = output.text.encode()
+        return Result(
+            item=item, position=position, format="txt", text=output.text, bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+        )
+    if item.token is None:
+        raise RuntimeError("Only a claimed item can have results.")
+    kind = item.settings["format"]
+    data = images.encode(output.image, format=kind, quality=item.settings.get("quality"))
+    extension = images.EXTENSIONS[kind]
+    key = storage.result_key(item.batch.uid, item.uid, item.token, position, extension)
+    result = Result(
+        item=item,
+        position=position,
+        key=key,
+        thumbnail_key=f"{key}.thumb.webp",
+        format=kind,
+        width=output.image.width,
+        height=output.image.height,
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+    storage.save(storage.RESULTS, key, data)
+    storage.save(storage.RESULTS, result.thumbnail_key, images.thumbnail(output.image))
+    return result
+
+
+def _stop(item: Item, code: str, params: dict[str, object], *, again: bool) -> bool:
+    """End a try that went wrong: later again where that can help, else the item fails."""
+    if again and item.tries + 1 < MOST_TRIES:
+        wait = BACK_OFF[min(item.tries, len(BACK_OFF) - 1)]
+        return bool(
+            lifecycle.put_back(item, tries=item.tries + 1, retry_at=timezone.now() + wait)
+        )
+    return lifecycle.fail_item(item, code, params, token=item.token)

@@ -1,0 +1,117 @@
+"""The reading side: counts, credits and time left. Counted at each look, never stored."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from math import ceil
+
+from django.db.models import Count, Max, Min, Q, Sum
+from django.db.models.functions import Coalesce
+
+from batches.models import Batch, Item
+from batches.states import ENDED, LIVE, ON_HOLD, BatchState, ItemState
+
+RECENT = 40
+"""Items that the pace is measured on."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One look at a batch. The five counts add up to the total."""
+
+    state: BatchState
+    total: int
+    waiting: int
+    processing: int
+    done: int
+    failed: int
+    cancelled: int
+    needs_review: int
+    quoted: int
+    held: int
+    used: int
+    released: int
+    eta_seconds: tuple[int, int] | None
+
+    @property
+    def finished(self) -> int:
+        """Items that have ended, one way or another."""
+        return self.done + self.failed + self.cancelled
+
+    @property
+    def percent(self) -> int:
+        """0 to 100; 100 only when every item has ended."""
+        return 100 if not self.total else self.finished * 100 // self.total
+
+    @property
+    def live(self) -> bool:
+        """Whether another look may show something else."""
+        return self.state in LIVE
+
+
+def of(batch: Batch, *, now: datetime) -> Progress:
+    """Count the items of a batch: one query, and one more for the pace while it runs."""
+    rows = {
+        row["state"]: row
+        for row in Item.objects.filter(batch=batch)
+        .values("state")
+        .annotate(
+            n=Count("pk"),
+            quote=Coalesce(Sum("held_price"), 0),
+            on_hold=Coalesce(Sum("held_price", filter=Q(hold__isnull=False)), 0),
+            used=Coalesce(Sum("price"), 0),
+            review=Count("pk", filter=~Q(review=[])),
+        )
+    }
+
+    def total_of(column: str, *states: ItemState) -> int:
+        return sum(rows[state][column] for state in states if state in rows)
+
+    processing = total_of("n", ItemState.RUNNING)
+    ended = {state: total_of("n", state) for state in ENDED}
+    total = total_of("n", *ItemState)
+    used = total_of("used", *ItemState)
+    finished = sum(ended.values())
+    return Progress(
+        state=BatchState(batch.state),
+        total=total,
+        waiting=total - processing - finished,
+        processing=processing,
+        done=ended[ItemState.DONE],
+        failed=ended[ItemState.FAILED],
+        cancelled=ended[ItemState.CANCELLED],
+        needs_review=total_of("review", ItemState.DONE),
+        quoted=total_of("quote", *ItemState),
+        held=total_of("on_hold", *ON_HOLD),
+        used=used,
+        released=total_of("on_hold", *ENDED) - used,
+        eta_seconds=_time_left(batch, ended[ItemState.DONE], total, total - finished, now),
+    )
+
+
+def counts(batches: Iterable[Batch]) -> dict[int, Counter[ItemState]]:
+    """Items by state of several batches, by the batches' ids: one query for a whole list."""
+    found: dict[int, Counter[ItemState]] = {batch.pk: Counter() for batch in batches}
+    rows = Item.objects.filter(batch__in=found).values("batch", "state").annotate(n=Count("pk"))
+    for row in rows:
+        found[row["batch"]][ItemState(row["state"])] = row["n"]
+    return found
+
+
+def _time_left(
+    batch: Batch, done: int, total: int, left: int, now: datetime
+) -> tuple[int, int] | None:
+    """A range in seconds, or nothing before the pace can be known (5 items, or a tenth)."""
+    if batch.state != BatchState.RUNNING or not left or done < min(5, max(2, total // 10)):
+        return None
+    recent = (
+        Item.objects.filter(batch=batch, state=ItemState.DONE)
+        .order_by("-finished_at")
+        .values("finished_at", "started_at")[:RECENT]
+    )
+    pace = recent.aggregate(first=Min("started_at"), last=Max("finished_at"), n=Count("pk"))
+    if not pace["n"] or not pace["first"]:
+        return None
+    each = max((now - pace["first"]).total_seconds(), 0.001) / pace["n"]
+    return max(1, int(left * each * 0.75)), max(2, ceil(left * each * 1.4))

@@ -1,0 +1,25 @@
+"""What every source yields."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One image as it was asked for, not validated yet: an address or an upload's id, never both.
+
+    A row with a `refusal` has neither: its file was turned away before.
+    """
+
+    url: str = ""
+    upload: str = ""
+    name: str = ""
+    external_id: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    problems: Sequence[tuple[str, str]] = ()
+    """What the source could not make sense of: (field or nothing for the whole row, words)."""
+    line: int | None = None
+    """1-based place in what the person pasted or uploaded."""
+    refusal: tuple[str, Mapping[str, Any]] | None = None
+    """Code and figures of why its file was turned away, so that the batch can say so."""

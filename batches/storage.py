@@ -1,0 +1,102 @@
+"""Where originals and results lie: names chosen by us, in two storages.
+
+Names never repeat (they hold a random id or a claim's token), so a name that a row
+holds always means the same bytes, and two workers never share a file.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+from uuid import UUID
+
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import FileSystemStorage, Storage, storages
+
+ORIGINALS = "originals"
+RESULTS = "results"
+
+
+class DurableFileSystemStorage(FileSystemStorage):
+    """The local disk, where a name appears only when all of its bytes are safe.
+
+    Bytes go to a draft, reach the disk, and then the draft is renamed: a power cut leaves
+    either the whole file or none.
+    """
+
+    def _save(self, name: str, content: File) -> str:
+        target = Path(self.path(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=target.parent, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for chunk in content.chunks():
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(draft).replace(target)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+        return name
+
+
+def original_key(owner: UUID, uid: UUID, extension: str) -> str:
+    """The name of an original; ``extension`` is that of its content, not of its old name."""
+    return f"{owner}/{uid}.{extension}"
+
+
+def result_key(batch: UUID, item: UUID, token: UUID, position: int, extension: str) -> str:
+    """The name of a result; the claim's token keeps two runs of one item apart."""
+    return f"{batch}/{item}.{token.hex}.{position}.{extension}"
+
+
+def save(alias: str, key: str, data: bytes) -> None:
+    """Store bytes under exactly this name."""
+    stored = _storage(alias).save(key, ContentFile(data))
+    if stored != key:
+        raise RuntimeError(f"The storage {alias!r} kept {key!r} under another name: {stored!r}.")
+
+
+def read(alias: str, key: str) -> bytes:
+    """All bytes of a file."""
+    with _storage(alias).open(key) as file:
+        return bytes(file.read())
+
+
+def open_file(alias: str, key: str) -> IO[Any]:
+    """The file, open for reading; the caller closes it."""
+    return _storage(alias).open(key)
+
+
+def delete(alias: str, *keys: str) -> None:
+    """Remove files; one that is not there is no error."""
+    for key in keys:
+        if key:
+            _storage(alias).delete(key)
+
+
+def walk(alias: str, *, older_than: datetime) -> Iterator[str]:
+    """The names of all files last changed before ``older_than``."""
+    storage = _storage(alias)
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        try:
+            folders, files = storage.listdir(folder)
+        except FileNotFoundError:
+            continue
+        pending += [os.path.join(folder, name) for name in folders]
+        for name in files:
+            key = os.path.join(folder, name)
+            try:
+                if storage.get_modified_time(key) < older_than:
+                    yield key
+            except FileNotFoundError:
+                continue  # it went while we looked
+
+
+def _storage(alias: str) -> Storage:
+    return storages[alias]

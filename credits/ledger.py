@@ -1,0 +1,646 @@
+"""The only writer of credits.
+
+Every function that moves credits has the same four steps, inside one transaction: lock the
+account's row; if the key has been used, return what it wrote then; check; write the entry
+and the cached figures together. So whatever is called twice moves credits once, and
+callers who lose a race are answered quietly.
+
+All of them may be called with the account already locked by ``lock`` in the same
+transaction. They take that lock before they look at anything else, so callers who also lock
+rows of their own keep one order: their batch, the account, their items.
+"""
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F, Q, QuerySet, Sum
+from django.utils import timezone
+
+from accounts.models import User
+from credits.models import (
+    CreditAccount,
+    EntryKind,
+    Grant,
+    GrantKind,
+    Hold,
+    HoldPart,
+    LedgerEntry,
+)
+
+PRIORITIES: Mapping[str, int] = {
+    GrantKind.MONTHLY: 10,
+    GrantKind.PROMO: 20,
+    GrantKind.WELCOME: 30,
+    GrantKind.ADMIN: 40,
+    GrantKind.REFUND: 40,
+    GrantKind.PURCHASE: 50,
+}
+"""What is drawn first: credits that were given and run out go before credits that were paid for."""
+
+KEYS_PER_QUERY = 500
+"""How many keys one query asks for: databases limit the parameters of a statement."""
+
+
+class LedgerError(Exception):
+    """A move of credits that was refused; nothing has been written.
+
+    ``code`` is stable, ``params`` are the figures that a message needs.
+    """
+
+    code = "ledger_error"
+
+    def __init__(self, message: str, **params: Any) -> None:
+        super().__init__(message)
+        self.params = params
+
+
+class InsufficientCredits(LedgerError):  # noqa: N818 - the name that callers read best
+    """There are fewer credits available than asked for."""
+
+    code = "insufficient_credits"
+
+    def __init__(self, *, required: int, available: int) -> None:
+        super().__init__(
+            f"{required} credits needed, {available} available.",
+            required=required,
+            available=available,
+        )
+        self.required = required
+        self.available = available
+
+
+class HoldExhausted(LedgerError):  # noqa: N818
+    """More was to be settled than the hold still has: the caller's sums are wrong."""
+
+    code = "hold_exhausted"
+
+
+class KeyConflict(LedgerError):  # noqa: N818
+    """The key already stands for something else, or for somebody else's credits."""
+
+    code = "key_conflict"
+
+
+class NotRefundable(LedgerError):  # noqa: N818
+    """Only captured credits can be refunded."""
+
+    code = "not_refundable"
+
+
+class Balance(NamedTuple):
+    """What a user has, in credits."""
+
+    available: int
+    held: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """The part of a hold that belongs to one item in one generation."""
+
+    item_uid: uuid.UUID
+    generation: int
+    held: int
+
+    @property
+    def key(self) -> str:
+        """The key of this share's one settlement."""
+        return f"settle:{self.item_uid}:{self.generation}"
+
+
+# --- Accounts -------------------------------------------------------------------------
+
+
+def account_for(user: User) -> CreditAccount:
+    """The user's credit account, opened with the welcome credits the first time."""
+    return _account_of(user.pk)
+
+
+def lock(owner_id: int) -> CreditAccount:
+    """Lock the account's row until the transaction ends; must be called inside one.
+
+    On SQLite the transaction itself is the lock: it began as a writer (IMMEDIATE).
+    """
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("ledger.lock needs a transaction.")
+    accounts = CreditAccount.objects.select_for_update()
+    account = accounts.filter(owner_id=owner_id).first()
+    if account is None:
+        account = accounts.get(pk=_account_of(owner_id).pk)
+    return account
+
+
+def balance(user: User) -> Balance:
+    """What the user can spend and what is on hold."""
+    account = account_for(user)
+    return Balance(account.available, account.held)
+
+
+# --- Credits in -----------------------------------------------------------------------
+
+
+def grant(
+    user: User,
+    amount: int,
+    *,
+    kind: str,
+    key: str,
+    priority: int | None = None,
+    expires_at: datetime | None = None,
+    actor: User | None = None,
+    note: str = "",
+) -> LedgerEntry:
+    """Give credits. Without a priority the kind's own decides when they are drawn."""
+    _must_be_positive(amount)
+    with transaction.atomic():
+        account = lock(user.pk)
+        if earlier := _entry(key, account=account, kinds=[EntryKind.GRANT]):
+            return earlier
+        return _give(
+            account,
+            amount,
+            entry_kind=EntryKind.GRANT,
+            kind=GrantKind(kind),
+            key=key,
+            priority=priority,
+            expires_at=expires_at,
+            actor=actor,
+            note=note,
+        )
+
+
+def refund(entry: LedgerEntry, *, actor: User | None = None, note: str = "") -> LedgerEntry:
+    """Give back what a capture took, as a new grant that does not run out."""
+    if entry.kind != EntryKind.CAPTURE:
+        raise NotRefundable(f"Only captures can be refunded, not a {entry.kind}.", kind=entry.kind)
+    key = f"refund:{entry.uid}"
+    with transaction.atomic():
+        account = _lock_account(entry.account_id)
+        if earlier := _entry(key, account=account, kinds=[EntryKind.REFUND]):
+            return earlier
+        return _give(
+            account,
+            -entry.held_delta,
+            entry_kind=EntryKind.REFUND,
+            kind=GrantKind.REFUND,
+            key=key,
+            item_uid=entry.item_uid,
+            hold_id=entry.hold_id,
+            reference=entry.reference,
+            actor=actor,
+            note=note,
+        )
+
+
+def adjust(
+    user: User,
+    delta: int,
+    *,
+    actor: User,
+    note: str,
+    key: str,
+    now: datetime | None = None,
+) -> LedgerEntry:
+    """Add or take credits by hand; never takes more than there is, never without a reason."""
+    if delta == 0:
+        raise ValueError("An adjustment of nothing.")
+    if not note.strip():
+        raise ValueError("An adjustment needs a reason.")
+    with transaction.atomic():
+        account = lock(user.pk)
+        if earlier := _entry(key, account=account, kinds=[EntryKind.ADJUST]):
+            return earlier
+        if delta > 0:
+            return _give(
+                account,
+                delta,
+                entry_kind=EntryKind.ADJUST,
+                kind=GrantKind.ADMIN,
+                key=key,
+                actor=actor,
+                note=note,
+            )
+        _expire(account, now=now or timezone.now())
+        _draw(account, -delta)
+        return _write(account, EntryKind.ADJUST, available=delta, key=key, actor=actor, note=note)
+
+
+# --- Credits on hold ------------------------------------------------------------------
+
+
+def hold(
+    user: User, amount: int, *, key: str, reference: str = "", now: datetime | None = None
+) -> Hold:
+    """Set credits aside, or raise ``InsufficientCredits`` and touch nothing.
+
+    Grants that ran out by ``now`` are expired first, so that they can't be drawn.
+    """
+    _must_be_positive(amount)
+    with transaction.atomic():
+        account = lock(user.pk)
+        if _entry(key, account=account, kinds=[EntryKind.HOLD]):
+            return Hold.objects.get(key=key)
+        _expire(account, now=now or timezone.now())
+        drawn = _draw(account, amount)
+        made = Hold.objects.create(account=account, key=key, reference=reference)
+        HoldPart.objects.bulk_create(
+            HoldPart(hold=made, grant_id=grant_id, amount=taken) for grant_id, taken in drawn
+        )
+        _write(
+            account,
+            EntryKind.HOLD,
+            available=-amount,
+            held=amount,
+            key=key,
+            hold_id=made.pk,
+            reference=reference,
+        )
+        return made
+
+
+def capture(
+    hold_id: int,
+    *,
+    item_uid: uuid.UUID,
+    generation: int,
+    held: int,
+    price: int,
+    reference: str = "",
+) -> LedgerEntry | None:
+    """Settle one item's share of a hold: ``price`` is charged, the rest goes home.
+
+    An item is settled once per generation: a later call, whatever its price, moves nothing
+    and returns the first entry. None when the item held nothing. A price of 0 releases.
+    """
+    if not 0 <= price <= held:
+        raise ValueError(f"A price of {price} for an item that holds {held}.")
+    share = Share(item_uid=item_uid, generation=generation, held=held)
+    if held == 0:
+        return None
+    with transaction.atomic():
+        account, source = _lock_hold(hold_id)
+        if earlier := _entry(share.key, account=account, kinds=SETTLEMENTS):
+            return earlier
+        reference = reference or source.reference
+        parts = _open_parts(source, at_least=held)
+        entries = []
+        if price:
+            _capture_from(parts, price)
+            entries.append(
+                _next_entry(
+                    account,
+                    EntryKind.CAPTURE,
+                    held=-price,
+                    key=share.key,
+                    item_uid=item_uid,
+                    hold_id=hold_id,
+                    reference=reference,
+                )
+            )
+        if rest := held - price:
+            _release_to_grants(parts, rest)
+            entries.append(
+                _next_entry(
+                    account,
+                    EntryKind.RELEASE,
+                    available=rest,
+                    held=-rest,
+                    key=f"{share.key}:rest" if price else share.key,
+                    item_uid=item_uid,
+                    hold_id=hold_id,
+                    reference=reference,
+                )
+            )
+        _store(account, entries)
+        return entries[0]
+
+
+def release(hold_id: int, *, item_uid: uuid.UUID, generation: int, held: int) -> LedgerEntry | None:
+    """Give one item's share back; None when it held nothing. See ``capture``."""
+    return capture(hold_id, item_uid=item_uid, generation=generation, held=held, price=0)
+
+
+def release_many(hold_id: int, shares: Sequence[Share]) -> list[LedgerEntry]:
+    """Give many items' shares of one hold back, with one entry each.
+
+    Shares that have been settled before, or that hold nothing, are passed over quietly.
+    Returns the entries that were written.
+    """
+    wanted = {share.key: share for share in shares if share.held}
+    if not wanted:
+        return []
+    with transaction.atomic():
+        account, source = _lock_hold(hold_id)
+        for key in _used(wanted):
+            del wanted[key]
+        if not wanted:
+            return []
+        total = sum(share.held for share in wanted.values())
+        parts = _open_parts(source, at_least=total)
+        _release_to_grants(parts, total)
+        entries = [
+            _next_entry(
+                account,
+                EntryKind.RELEASE,
+                available=share.held,
+                held=-share.held,
+                key=key,
+                item_uid=share.item_uid,
+                hold_id=hold_id,
+                reference=source.reference,
+            )
+            for key, share in wanted.items()
+        ]
+        _store(account, entries)
+        return entries
+
+
+def close(hold_id: int) -> LedgerEntry | None:
+    """Release whatever a hold still has; None, as a rule, because its items took it all."""
+    with transaction.atomic():
+        account, source = _lock_hold(hold_id)
+        parts = _open_parts(source)
+        left = sum(part.open for part in parts)
+        if not left:
+            return None
+        _release_to_grants(parts, left)
+        entry = _next_entry(
+            account,
+            EntryKind.RELEASE,
+            available=left,
+            held=-left,
+            key=_next_key(f"close:{source.key}"),
+            hold_id=hold_id,
+            reference=source.reference,
+        )
+        _store(account, [entry])
+        return entry
+
+
+# --- Credits that run out -------------------------------------------------------------
+
+
+def expire(now: datetime) -> int:
+    """Take what is left of grants that ran out; the number of credits taken.
+
+    Credits on hold are left alone. Those that come home later to a grant that has run out
+    are taken by the next run.
+    """
+    total = 0
+    due = Grant.objects.filter(remaining__gt=0, expires_at__lte=now)
+    # In primary-key order, so that two runs meet the accounts in the same order.
+    for account_id in sorted(set(due.values_list("account_id", flat=True))):
+        with transaction.atomic():
+            total += _expire(_lock_account(account_id), now=now)
+    return total
+
+
+# --- Reading --------------------------------------------------------------------------
+
+
+def entries(user: User) -> QuerySet[LedgerEntry]:
+    """The user's journal, in no order of its own."""
+    return LedgerEntry.objects.filter(account__owner=user)
+
+
+def open_held(hold_ids: Iterable[int]) -> int:
+    """Credits that are still on hold in these holds together."""
+    parts = HoldPart.objects.filter(hold_id__in=list(hold_ids))
+    return int(parts.aggregate(total=Sum(_OPEN_CREDITS))["total"] or 0)
+
+
+def captures_for(item_uids: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
+    """What was charged for each of these items; items that cost nothing are left out."""
+    charged: dict[uuid.UUID, int] = {}
+    for some in _chunks(list(item_uids)):
+        rows = LedgerEntry.objects.filter(kind=EntryKind.CAPTURE, item_uid__in=some)
+        pairs = rows.values_list("item_uid", "held_delta")
+        charged |= {item_uid: -delta for item_uid, delta in pairs if item_uid}
+    return charged
+
+
+def captured_by_item() -> dict[uuid.UUID, int]:
+    """What was charged, by item, for every item that was ever charged for."""
+    rows = LedgerEntry.objects.filter(kind=EntryKind.CAPTURE).order_by()
+    charged = rows.values_list("item_uid", "held_delta").iterator()
+    return {item_uid: -delta for item_uid, delta in charged if item_uid}
+
+
+def held_by_owner() -> dict[int, int]:
+    """Credits on hold by user id, of users who have any there."""
+    accounts = CreditAccount.objects.filter(held__gt=0)
+    return dict(accounts.values_list("owner_id", "held"))
+
+
+def open_references() -> dict[str, int]:
+    """Credits on hold by reference, of all holds that have something left."""
+    sums = HoldPart.objects.filter(_OPEN).values_list("hold__reference").order_by()
+    return {name: int(credit) for name, credit in sums.annotate(_open=Sum(_OPEN_CREDITS))}
+
+
+def settled_total(reference: str) -> int:
+    """Credits that were charged to the holds of this reference."""
+    parts = HoldPart.objects.filter(hold__reference=reference)
+    return int(parts.aggregate(total=Sum("captured"))["total"] or 0)
+
+
+# --- Inside ---------------------------------------------------------------------------
+
+SETTLEMENTS = [EntryKind.CAPTURE, EntryKind.RELEASE]
+_OPEN = Q(amount__gt=F("captured") + F("released"))
+_OPEN_CREDITS = F("amount") - F("captured") - F("released")
+
+
+def _must_be_positive(amount: int) -> None:
+    if amount <= 0:
+        raise ValueError(f"{amount} is not an amount of credits.")
+
+
+def _account_of(owner_id: int) -> CreditAccount:
+    account = CreditAccount.objects.filter(owner_id=owner_id).first()
+    if account is not None:
+        return account
+    with transaction.atomic():
+        # A rival's insert waits for ours to commit, then finds our row: nobody ever sees
+        # an account without its welcome credits.
+        account, made = CreditAccount.objects.get_or_create(owner_id=owner_id)
+        if made and settings.WELCOME_CREDITS > 0:
+            _give(
+                account,
+                settings.WELCOME_CREDITS,
+                entry_kind=EntryKind.GRANT,
+                kind=GrantKind.WELCOME,
+                key=f"welcome:{owner_id}",
+            )
+    return account
+
+
+def _lock_account(account_id: int) -> CreditAccount:
+    return CreditAccount.objects.select_for_update().get(pk=account_id)
+
+
+def _lock_hold(hold_id: int) -> tuple[CreditAccount, Hold]:
+    """Lock the account that a hold belongs to. A hold's own row never changes."""
+    found = Hold.objects.get(pk=hold_id)
+    return _lock_account(found.account_id), found
+
+
+def _entry(key: str, *, account: CreditAccount, kinds: Sequence[str]) -> LedgerEntry | None:
+    """What the key wrote before, if anything; raises when that was something else."""
+    entry = LedgerEntry.objects.filter(key=key).first()
+    if entry and (entry.account_id != account.pk or entry.kind not in kinds):
+        raise KeyConflict(f"The key {key} stands for another entry.", key=key)
+    return entry
+
+
+def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), KEYS_PER_QUERY):
+        yield values[start : start + KEYS_PER_QUERY]
+
+
+def _used(keys: Iterable[str]) -> set[str]:
+    return {
+        key
+        for some in _chunks(list(keys))
+        for key in LedgerEntry.objects.filter(key__in=some).values_list("key", flat=True)
+    }
+
+
+def _next_key(start: str) -> str:
+    """The first free of start:1, start:2, …: for what may happen again to one row."""
+    number = 1
+    while LedgerEntry.objects.filter(key=f"{start}:{number}").exists():
+        number += 1
+    return f"{start}:{number}"
+
+
+def _next_entry(
+    account: CreditAccount, kind: str, *, available: int = 0, held: int = 0, **fields: Any
+) -> LedgerEntry:
+    """Move the account's figures in memory and make the line that says so; stores nothing."""
+    account.available += available
+    account.held += held
+    return LedgerEntry(
+        account=account,
+        kind=kind,
+        available_delta=available,
+        held_delta=held,
+        available_after=account.available,
+        held_after=account.held,
+        **fields,
+    )
+
+
+def _write(account: CreditAccount, kind: str, **fields: Any) -> LedgerEntry:
+    """Write one entry and the account's figures."""
+    entry = _next_entry(account, kind, **fields)
+    _store(account, [entry])
+    return entry
+
+
+def _store(account: CreditAccount, entries: Sequence[LedgerEntry]) -> None:
+    """Write entries, in this order, and the account's figures after the last of them."""
+    if len(entries) == 1:
+        entries[0].save(force_insert=True)
+    else:
+        LedgerEntry.objects.bulk_create(entries)
+    account.save(update_fields=["available", "held"])
+
+
+def _give(
+    account: CreditAccount,
+    amount: int,
+    *,
+    entry_kind: str,
+    kind: str,
+    key: str,
+    priority: int | None = None,
+    expires_at: datetime | None = None,
+    **fields: Any,
+) -> LedgerEntry:
+    Grant.objects.create(
+        account=account,
+        kind=kind,
+        amount=amount,
+        remaining=amount,
+        priority=PRIORITIES[kind] if priority is None else priority,
+        expires_at=expires_at,
+        key=key,
+    )
+    return _write(account, entry_kind, available=amount, key=key, **fields)
+
+
+def _draw(account: CreditAccount, amount: int) -> list[tuple[int, int]]:
+    """Take credits out of the account's grants, in order; (grant id, credits) of each."""
+    if account.available < amount:
+        raise InsufficientCredits(required=amount, available=account.available)
+    drawn, touched, missing = [], [], amount
+    grants = Grant.objects.filter(account=account, remaining__gt=0)
+    ordered = grants.order_by("priority", F("expires_at").asc(nulls_last=True), "pk")
+    for source in ordered.iterator(chunk_size=100):
+        taken = min(source.remaining, missing)
+        source.remaining -= taken
+        missing -= taken
+        drawn.append((source.pk, taken))
+        touched.append(source)
+        if not missing:
+            break
+    if missing:
+        raise RuntimeError(f"{account} has {missing} credits that no grant accounts for.")
+    Grant.objects.bulk_update(touched, ["remaining"], batch_size=100)
+    return drawn
+
+
+def _open_parts(source: Hold, *, at_least: int = 0) -> list[HoldPart]:
+    """The parts with something left, in the order they were drawn."""
+    parts = list(source.parts.filter(_OPEN).order_by("pk"))
+    if sum(part.open for part in parts) < at_least:
+        raise HoldExhausted(
+            f"The hold {source.key} has less than {at_least} credits left.",
+            hold=source.pk,
+            required=at_least,
+        )
+    return parts
+
+
+def _capture_from(parts: Sequence[HoldPart], amount: int) -> None:
+    """Charge open credits, first drawn first."""
+    for part in parts:
+        if not amount:
+            break
+        taken = min(part.open, amount)
+        part.captured += taken
+        part.save(update_fields=["captured"])
+        amount -= taken
+
+
+def _release_to_grants(parts: Sequence[HoldPart], amount: int) -> None:
+    """Send open credits home to the grants they came from, last drawn first.
+
+    From the far end, because that leaves the grants as if the hold had been smaller from
+    the start: what was paid for, and what runs out last, comes home first.
+    """
+    for part in reversed(parts):
+        freed = min(part.open, amount)
+        if freed:
+            part.released += freed
+            part.save(update_fields=["released"])
+            Grant.objects.filter(pk=part.grant_id).update(remaining=F("remaining") + freed)
+            amount -= freed
+
+
+def _expire(account: CreditAccount, *, now: datetime) -> int:
+    """Take what is left of this (locked) account's grants that ran out; how much that was."""
+    total = 0
+    due = Grant.objects.filter(account=account, remaining__gt=0, expires_at__lte=now)
+    for source in due.order_by("pk"):
+        left, source.remaining = source.remaining, 0
+        source.save(update_fields=["remaining"])
+        _write(account, EntryKind.EXPIRE, available=-left, key=_next_key(f"expire:{source.pk}"))
+        total += left
+    return total

@@ -1,0 +1,1 @@
+"""The composition root: it wires the apps together and decides nothing."""

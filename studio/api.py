@@ -1,0 +1,168 @@
+"""What all views of the HTTP API share: how bodies are read, how often one may ask, the schema."""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import IO, Any, NoReturn
+
+import redis
+from django.conf import settings
+from django.core.cache import cache as counters
+from django.utils.translation import gettext as _
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.permissions import SAFE_METHODS, AllowAny
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView
+
+HOUR = 3600
+
+_ESCAPED_NONTEXT = re.compile(r"\\u(?:0000|d[89a-f])", re.IGNORECASE)
+"""Escapes that may stand for NUL or for half a character, which no database takes as text."""
+
+log = logging.getLogger(__name__)
+
+
+class BodyTooLarge(APIException):
+    """More JSON than a request may hold."""
+
+    status_code = 413
+    default_code = "file_too_large"
+
+
+class JsonParser(BaseParser):
+    """JSON in UTF-8 and nothing else, of a bounded length, without ``NaN`` and its kin."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,  # noqa: ARG002
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The value in the body. Raises `ParseError` (400) or `BodyTooLarge` (413)."""
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        length = (parser_context or {})["request"].META.get("CONTENT_LENGTH") or 0
+        if int(length) > most:
+            raise BodyTooLarge(
+                _("The request has {size} bytes; the limit is {limit}. Send fewer images.").format(
+                    size=length, limit=most
+                )
+            )
+        try:
+            text = stream.read().decode()
+            value = json.loads(text, parse_constant=_refuse_constant)
+            if _ESCAPED_NONTEXT.search(text):
+                _refuse_nontext(value)
+        except ValueError as error:
+            raise ParseError(_("This is not JSON in UTF-8: {error}").format(error=error)) from None
+        except RecursionError:
+            raise ParseError(_("This JSON is nested too deeply.")) from None
+        return value
+
+
+class JsonAlways(BaseContentNegotiation):
+    """Everybody gets what a view has, whatever their ``Accept`` says.
+
+    A browser that asks for ``image/*`` must get its file, and a refusal that can't be
+    negotiated would hide the one that matters.
+    """
+
+    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+        """The parser of the body's type; None makes the answer a 415."""
+        sent = (request.content_type or "").split(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == sent), None)
+
+    def select_renderer(
+        self,
+        request: Request,  # noqa: ARG002
+        renderers: Sequence[BaseRenderer],
+        format_suffix: str | None = None,  # noqa: ARG002
+    ) -> tuple[BaseRenderer, str]:
+        """The first renderer."""
+        return renderers[0], str(renderers[0].media_type)
+
+
+class HourlyLimit(BaseThrottle):
+    """So many reads and so many writes in each full hour, per user (per address for strangers).
+
+    The counts live in Valkey, so that all web processes share them. When Valkey is away
+    nobody is counted and everybody is let in.
+    """
+
+    def __init__(self) -> None:
+        self._reset = 0
+
+    def allow_request(self, request: Request, view: APIView) -> bool:  # noqa: ARG002
+        """Count the request; False when it is one too many (429)."""
+        reads = request.method in SAFE_METHODS
+        limit = settings.API_READS_PER_HOUR if reads else settings.API_WRITES_PER_HOUR
+        user = request.user
+        who = user.pk if user.is_authenticated else request.META.get("REMOTE_ADDR", "")
+        hour, passed = divmod(int(time.time()), HOUR)
+        self._reset = HOUR - passed
+        key = f"{'reads' if reads else 'writes'}:{hour}:{who}"
+        try:
+            counters.add(key, 0, timeout=2 * HOUR)
+            count = counters.incr(key)
+        except (redis.RedisError, OSError, ValueError) as error:
+            log.warning("A request was not counted: %s", error)
+            return True
+        # On Django's request, where `RateLimitMiddleware` finds it.
+        request._request.rate_limit = {  # noqa: SLF001
+            "Limit": limit,
+            "Remaining": max(limit - count, 0),
+            "Reset": self._reset,
+        }
+        return bool(count <= limit)
+
+    def wait(self) -> float:
+        """Seconds until the next hour begins."""
+        return float(self._reset)
+
+
+class SchemaView(APIView):
+    """``GET schema``: the OpenAPI document, open to everybody."""
+
+    permission_classes = [AllowAny]
+
+    @extend_schema(exclude=True)
+    def get(self, _request: Request) -> Response:
+        """The document as JSON."""
+        return Response(openapi_document())
+
+
+@cache
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI description of this version of the API."""
+    document: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+    return document
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _refuse_nontext(value: Any) -> None:
+    """Raise ``ValueError`` where a name or a text in the value is none that can be stored."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("a text holds NUL")
+        value.encode()  # half of a surrogate pair fails
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_nontext(name)
+            _refuse_nontext(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_nontext(inner)

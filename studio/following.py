@@ -1,0 +1,74 @@
+"""Batches that somebody waits for at a terminal: a bar, and results saved as they finish."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from django.utils import timezone
+from tqdm import tqdm
+
+from batches import storage
+from batches.models import Batch, Item, Result
+from batches.reconcile import reconcile
+from batches.states import BatchState, ItemState
+from studio.supervisor import Supervisor
+
+LOOK_SECONDS = 0.1
+RECONCILE_SECONDS = 2.0
+
+
+def follow(
+    batch: Batch,
+    *,
+    supervisor: Supervisor,
+    on_done: Callable[[Item], None],
+    asked_to_stop: Callable[[], bool],
+    bar: "tqdm[None]",
+) -> list[Item]:
+    """Wait for a batch to end; `on_done` gets each item as it finishes.
+
+    Returns the items that failed, in order. Ends early when asked to stop. Reconciles on the
+    way, because there may be no scheduler.
+    """
+    seen: set[int] = set()
+    failed: list[Item] = []
+    reconciled = timezone.now()
+    while True:
+        supervisor.check(wait=LOOK_SECONDS)
+        batch.refresh_from_db(fields=["state"])
+        ended = batch.items.filter(state__in=[ItemState.DONE, ItemState.FAILED])
+        for item in ended.exclude(pk__in=seen).prefetch_related("results"):
+            seen.add(item.pk)
+            if item.state == ItemState.DONE:
+                on_done(item)
+            else:
+                failed.append(item)
+            bar.update()
+        if batch.state in {BatchState.FINISHED, BatchState.CANCELLED} or asked_to_stop():
+            return sorted(failed, key=lambda item: item.position)
+        now = timezone.now()
+        if (now - reconciled).total_seconds() > RECONCILE_SECONDS:
+            reconcile(now=now)
+            reconciled = now
+
+
+def progress_bar(total: int, label: str) -> "tqdm[None]":
+    """A bar on the error stream: what a command prints stays clean."""
+    return tqdm(total=total, desc=label, unit="image", file=sys.stderr, dynamic_ncols=True)
+
+
+def save(result: Result, target: Path) -> None:
+    """Write a result to a file, which appears whole or not at all."""
+    data = result.text.encode() if not result.key else storage.read(storage.RESULTS, result.key)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.part")
+    try:
+        draft.write_bytes(data)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def failures(items: Sequence[tuple[str, str, str]]) -> str:
+    """The list at the end: what failed, why, and the code, one line each."""
+    return "\n".join(f"  {name}: {reason} [{code}]" for name, reason, code in items)

@@ -1,0 +1,25 @@
+"""How gunicorn serves the site: threads, because answers wait on disks and queues, not on us."""
+
+import ctypes
+import os
+import signal
+from typing import Any
+
+
+worker_class = "gthread"
+workers = int(os.environ.get("STUDIO_WEB_WORKERS", "1"))
+threads = int(os.environ.get("STUDIO_WEB_THREADS", "16"))
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+timeout = 120
+graceful_timeout = 10
+keepalive = 5
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Let no web worker outlive its master."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != server.pid:
+        os._exit(1)

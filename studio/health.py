@@ -1,0 +1,28 @@
+"""What the site needs to work, and what of it is not there."""
+
+import django_rq
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from studio.worker import workers_there
+
+
+def missing() -> list[str]:
+    """Names of what does not answer: the database, Valkey, or a worker of some kind."""
+    gone = []
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        gone.append("database")
+    try:
+        client = django_rq.get_connection("io")
+        gone += [
+            f"{queue} worker"
+            for queue in settings.RQ_QUEUES
+            if not workers_there(client, queue=queue)
+        ]
+    except (redis.RedisError, OSError):
+        gone.append("valkey")
+    return gone

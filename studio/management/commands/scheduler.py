@@ -1,0 +1,41 @@
+"""``manage.py scheduler``: what happens by the clock."""
+
+import logging
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import close_old_connections
+from django.utils import timezone
+
+from accounts import idempotency
+from batches.reconcile import reconcile, sweep_orphans
+from credits import ledger
+from studio.supervisor import StopSignal
+
+RECONCILE_SECONDS = 2.0
+HOURLY_ROUNDS = int(3600 / RECONCILE_SECONDS)
+
+log = logging.getLogger(__name__)
+
+
+class Command(BaseCommand):
+    """Reconcile every two seconds and clean up every hour, until told to stop."""
+
+    help = "Reconcile every two seconds, clean up every hour. Run one under a supervisor."
+
+    def handle(self, **_: Any) -> None:
+        """Go on whatever happens: the next round may do better."""
+        stop, pause, rounds = StopSignal(), threading.Event(), 0
+        while not stop.asked:
+            close_old_connections()
+            try:
+                reconcile(now=timezone.now())
+                if rounds % HOURLY_ROUNDS == 0:
+                    ledger.expire(timezone.now())
+                    idempotency.prune()
+                    sweep_orphans(now=timezone.now())
+            except Exception:
+                log.exception("A round of the scheduler failed.")
+            rounds += 1
+            pause.wait(RECONCILE_SECONDS)

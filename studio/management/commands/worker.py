@@ -1,0 +1,47 @@
+"""``manage.py worker QUEUE``: one resident worker."""
+
+import importlib
+from typing import Any
+
+import django_rq
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rq.serializers import JSONSerializer
+
+from batches import pipeline
+from studio.worker import Pulse, ResidentWorker
+
+MAX_ENGINE_JOBS = 500
+"""Then an engine worker ends and is started afresh: long-lived native code leaks."""
+
+
+class Command(BaseCommand):
+    """Serve one queue until told to stop."""
+
+    help = "Serve one queue: io, or one of STUDIO_ENGINE_QUEUES. Run it under a supervisor."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Name the queue, and for tests and recycling, an end."""
+        parser.add_argument("queue", metavar="QUEUE")
+        parser.add_argument("--burst", action="store_true", help="end when the queue is empty")
+        parser.add_argument("--max-jobs", type=int, help="end after so many jobs")
+
+    def handle(self, *, queue: str, burst: bool, max_jobs: int | None, **_: Any) -> None:
+        """Work until stopped; a signal lets the job in hand finish."""
+        if queue not in settings.RQ_QUEUES:
+            known = ", ".join(settings.RQ_QUEUES)
+            raise CommandError(f"There is no queue {queue!r} here. Choose one of: {known}.")
+        if queue in settings.ENGINE_QUEUES:
+            importlib.import_module("onnxruntime")  # before the first image waits for it
+            max_jobs = max_jobs or MAX_ENGINE_JOBS
+        source = django_rq.get_queue(queue)
+        worker = ResidentWorker(
+            [source],
+            connection=source.connection,
+            serializer=JSONSerializer,
+            worker_ttl=60,
+            maintenance_interval=60,
+            log_job_description=False,
+        )
+        with Pulse(source.connection, queue=queue, worker=pipeline.worker_name()):
+            worker.work(burst=burst, max_jobs=max_jobs, logging_level="WARNING")

@@ -1,0 +1,68 @@
+"""What is done to every request before it reaches a view, and to every answer after it."""
+
+import logging
+import re
+import uuid
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+HEADER = "X-Request-Id"
+SANE_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
+"""What a sender may choose: nothing that breaks a line of a log or a header."""
+
+_current: ContextVar[str] = ContextVar("request_id", default="")
+
+
+def current_request_id() -> str:
+    """The id of the request that this thread answers; empty outside of requests."""
+    return _current.get()
+
+
+class RequestIdMiddleware:
+    """Give every request an id, its sender's own when that is sane, and send it back.
+
+    It stands first, so that whatever the others answer carries the id too.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer with the id in ``X-Request-Id``; logs and problem bodies can ask for it."""
+        sent = request.headers.get(HEADER, "")
+        request_id = sent if SANE_ID.fullmatch(sent) else str(uuid.uuid4())
+        before = _current.set(request_id)
+        try:
+            response = self._get_response(request)
+        finally:
+            _current.reset(before)
+        response[HEADER] = request_id
+        return response
+
+
+class RequestIdFilter(logging.Filter):
+    """Lets log formats say ``%(request_id)s``; a dash stands for work outside of requests."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the id; nothing is filtered out."""
+        record.request_id = current_request_id() or "-"
+        return True
+
+
+class RateLimitMiddleware:
+    """Tell callers of the API how much they may still ask: see ``studio.api.HourlyLimit``."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Add the ``RateLimit-*`` headers where a limit was counted."""
+        response = self._get_response(request)
+        for name, value in getattr(request, "rate_limit", {}).items():
+            response[f"RateLimit-{name}"] = str(value)
+        return response

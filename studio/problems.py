@@ -1,0 +1,267 @@
+"""Refusals and failures of the HTTP API as RFC 9457 `application/problem+json`.
+
+Every exception that a verb may raise has its status and its stable code here; what nobody
+foresaw is logged and answered as a 500 that says nothing about our insides.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from math import ceil
+from typing import Any
+
+from django.core.exceptions import (
+    BadRequest,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
+from django.views import defaults
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from batches import intake, lifecycle, messages
+from credits.ledger import InsufficientCredits
+from studio.middleware import current_request_id
+from tools.base import SettingsInvalid
+from tools.engines.guard import GuardLost
+from tools.registry import UnknownTool
+
+CONTENT_TYPE = "application/problem+json"
+API = "/api/"
+TRY_AGAIN_AFTER = 5
+"""Seconds, when the database or the guard of images can't answer just now."""
+
+IMAGE_STATUS = {"file_too_large": 413, "format_unsupported": 415}
+"""Every other code of a refused image is a 422."""
+
+_CODES = {
+    exceptions.NotAuthenticated: "not_authenticated",
+    exceptions.AuthenticationFailed: "not_authenticated",
+    exceptions.NotFound: "not_found",
+    exceptions.UnsupportedMediaType: "format_unsupported",
+    exceptions.Throttled: "rate_limited",
+}
+
+Problem = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str = "",
+    *,
+    errors: Sequence[Mapping[str, str]] = (),
+    **members: Any,
+) -> Problem:
+    """The body of a problem: what it is, in which request, and whatever else helps."""
+    title = HTTPStatus(status).phrase
+    body: Problem = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail or f"{title}.",
+        "code": code,
+        "request_id": current_request_id(),
+        **members,
+    }
+    if errors:
+        body["errors"] = list(errors)
+    encodable: Problem = _encodable(body)
+    return encodable
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
+    """Turn whatever a view of the API raised into an answer; REST framework calls it."""
+    headers: dict[str, str] = {}
+    body = _known(error, headers)
+    if body is None:
+        request = context.get("request")
+        log.error(
+            "%s %s failed",
+            getattr(request, "method", ""),
+            getattr(request, "path", ""),
+            exc_info=error,
+        )
+        body = _unforeseen()
+    return Response(body, status=body["status"], headers=headers, content_type=CONTENT_TYPE)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler for addresses that lead nowhere."""
+    if not request.path.startswith(API):
+        return defaults.page_not_found(request, exception)
+    return _plain(problem(404, "not_found", _("There is nothing at this address.")))
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler for requests that it doesn't want to read."""
+    if not request.path.startswith(API):
+        return defaults.bad_request(request, exception)
+    return _plain(problem(400, "bad_request", _("This request can't be read.")))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler for failures outside of REST framework; Django has logged them."""
+    if not request.path.startswith(API):
+        return defaults.server_error(request)
+    return _plain(_unforeseen())
+
+
+def _known(error: Exception, headers: dict[str, str]) -> Problem | None:
+    """The problem for an exception that somebody foresaw; may add headers."""
+    for kinds, translate in _TRANSLATIONS:
+        if isinstance(error, kinds):
+            return translate(error, headers)
+    return None
+
+
+def _of_rest_framework(error: exceptions.APIException, headers: dict[str, str]) -> Problem:
+    if name := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = name
+    wait = getattr(error, "wait", None)
+    if wait is not None:
+        headers["Retry-After"] = str(ceil(wait))
+    if isinstance(error, exceptions.ValidationError):
+        return _invalid(list(_flat(error.detail)))
+    kind = next((known for known in _CODES if isinstance(error, known)), None)
+    code = _CODES[kind] if kind else str(error.get_codes())
+    return problem(error.status_code, code, str(error.detail), **getattr(error, "extra", {}))
+
+
+def _of_django(error: Exception, _headers: dict[str, str]) -> Problem:
+    if isinstance(error, Http404):
+        return problem(404, "not_found", _("There is no such thing, or it is not yours."))
+    if isinstance(error, PermissionDenied):
+        return problem(403, "permission_denied", _("You may not do this."))
+    if isinstance(error, RequestDataTooBig):
+        return problem(413, "file_too_large", _("The request is too large."))
+    return problem(400, "bad_request", _("This request can't be read."))
+
+
+def _of_outage(error: Exception, headers: dict[str, str]) -> Problem:
+    log.error("Something that we need does not answer: %s", error)
+    headers["Retry-After"] = str(TRY_AGAIN_AFTER)
+    return problem(503, "unavailable", _("The site is busy. Ask again in a moment."))
+
+
+def _of_refusal(refused: lifecycle.Refused, _headers: dict[str, str]) -> Problem:
+    if isinstance(refused, lifecycle.CapExceeded):
+        wrong = {"pointer": "/max_credits", "code": refused.code, "detail": refused.detail}
+        return _invalid([wrong], **refused.params)
+    statuses = {
+        lifecycle.StateConflict: 409,
+        lifecycle.BatchTooLarge: 403,
+        lifecycle.ToolUnavailable: 422,
+    }
+    for kind, status in statuses.items():
+        if isinstance(refused, kind):
+            return problem(status, kind.code, refused.detail, **refused.params)
+    return problem(422, "validation_failed", refused.detail)
+
+
+def _of_credits(short: InsufficientCredits, _headers: dict[str, str]) -> Problem:
+    figures = {"required": short.required, "available": short.available}
+    return problem(402, short.code, messages.text(short.code, figures), **figures)
+
+
+def _of_image(refused: intake.ImageRefused, _headers: dict[str, str]) -> Problem:
+    status = IMAGE_STATUS.get(refused.code, 422)
+    detail = messages.text(refused.code, refused.params)
+    return problem(status, refused.code, detail)
+
+
+def _of_rows(invalid: intake.RowsInvalid, _headers: dict[str, str]) -> Problem:
+    return _invalid(
+        [
+            {"pointer": wrong.pointer, "code": wrong.code, "detail": wrong.detail}
+            for wrong in invalid.errors
+        ]
+    )
+
+
+def _of_settings(invalid: SettingsInvalid, _headers: dict[str, str]) -> Problem:
+    return _invalid(
+        [
+            {
+                "pointer": f"/settings/{_escaped(wrong.field)}" if wrong.field else "/settings",
+                "code": wrong.code,
+                "detail": wrong.detail,
+            }
+            for wrong in invalid.errors
+        ]
+    )
+
+
+def _of_unknown_tool(_error: UnknownTool, _headers: dict[str, str]) -> Problem:
+    return problem(422, "tool_unavailable", _("This site does not have this tool any more."))
+
+
+_TRANSLATIONS: Sequence[tuple[Any, Callable[[Any, dict[str, str]], Problem]]] = (
+    (exceptions.APIException, _of_rest_framework),
+    ((Http404, PermissionDenied, SuspiciousOperation, BadRequest), _of_django),
+    (lifecycle.Refused, _of_refusal),
+    (InsufficientCredits, _of_credits),
+    (intake.ImageRefused, _of_image),
+    (intake.RowsInvalid, _of_rows),
+    (SettingsInvalid, _of_settings),
+    (UnknownTool, _of_unknown_tool),
+    ((OperationalError, InterfaceError, GuardLost), _of_outage),
+)
+
+
+def _invalid(errors: Sequence[Mapping[str, str]], **members: Any) -> Problem:
+    """Something in the request is wrong: the first error in words, all of them as a list."""
+    first = errors[0]
+    where = f"{first['pointer']}: " if first["pointer"] else ""
+    detail = f"{where}{first['detail']}"
+    if more := len(errors) - 1:
+        detail = _("{detail} (and {more} more)").format(detail=detail, more=more)
+    return problem(422, "validation_failed", detail, errors=errors, **members)
+
+
+def _flat(detail: Any, pointer: str = "") -> Iterator[dict[str, str]]:
+    """REST framework's nested errors as a list with JSON pointers."""
+    if isinstance(detail, Mapping):
+        for key, inner in detail.items():
+            of_the_whole = key == "non_field_errors"
+            yield from _flat(inner, pointer if of_the_whole else f"{pointer}/{_escaped(key)}")
+    elif isinstance(detail, list):
+        for index, inner in enumerate(detail):
+            # A list of errors belongs to one field; a list of mappings to one row each.
+            yield from _flat(inner, f"{pointer}/{index}" if isinstance(inner, Mapping) else pointer)
+    else:
+        yield {
+            "pointer": pointer,
+            "code": str(getattr(detail, "code", "invalid")),
+            "detail": str(detail),
+        }
+
+
+def _escaped(key: object) -> str:
+    return str(key).replace("~", "~0").replace("/", "~1")
+
+
+def _encodable(value: Any) -> Any:
+    """The same, where what a caller sent and we quote can't break the encoding."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {key: _encodable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_encodable(inner) for inner in value]
+    return value
+
+
+def _unforeseen() -> Problem:
+    detail = _("Something went wrong on our side. Try again; if it fails again, tell us this id.")
+    return problem(500, "internal_error", detail)
+
+
+def _plain(body: Problem) -> JsonResponse:
+    return JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE)

@@ -1,0 +1,192 @@
+"""The site as a set of processes: which there are, and what happens when one dies."""
+
+import fcntl
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import django_rq
+from django.conf import settings
+from django.core.management import call_command
+from django.db import close_old_connections
+from django.utils import timezone
+
+from batches import lifecycle
+from studio import health, valkey
+from studio.supervisor import Child, Supervisor, manage, port_is_free
+from studio.worker import end_pulse
+
+WEB, WORKERS, SCHEDULER, VALKEY = range(4)
+"""The order in which they are stopped."""
+
+BYTES_PER_ENGINE = 2 * 1024**3
+"""Memory set aside for each engine worker when their number is not given: u2net needs 1.2 GB."""
+
+log = logging.getLogger(__name__)
+
+
+class AlreadyRunning(Exception):
+    """Another supervisor has this data directory, or somebody has the port."""
+
+
+class Site:
+    """Starts and stops everything; use it as a context manager.
+
+    One supervisor per data directory: the second one is told so, by `AlreadyRunning`.
+    """
+
+    def __init__(self) -> None:
+        self.supervisor = Supervisor(logs=settings.DATA.logs, on_death=end_claims)
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        path = settings.DATA.run / "supervisor.lock"
+        self._lock = path.open("a+")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "unknown"
+            self._lock.close()
+            raise AlreadyRunning(
+                f"A studio is running already on {settings.DATA.root} (process {holder}). "
+                "Stop it, or set STUDIO_DATA_DIR and STUDIO_PORT to run another one beside it."
+            ) from None
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.supervisor.stop()
+        if self._lock is not None:
+            self._lock.close()
+
+    def start_workers(self, *, engines_only: bool = False) -> None:
+        """Valkey (unless an outside one is named), the workers and the scheduler.
+
+        With `engines_only` nothing that downloads and nothing that runs by the clock.
+        """
+        if not settings.REDIS_URL:
+            _start_valkey(self.supervisor)
+        call_command("migrate", verbosity=0, interactive=False)
+        # Whoever held a claim under the last supervisor is gone with it.
+        lifecycle.end_leases(now=timezone.now(), host=socket.gethostname())
+        if not engines_only:
+            self.supervisor.start(Child("io", manage("worker", "io"), WORKERS, queue="io"))
+            self.supervisor.start(Child("scheduler", manage("scheduler"), SCHEDULER))
+        for queue in settings.ENGINE_QUEUES:
+            for number in range(1, engine_workers() + 1):
+                self.supervisor.start(
+                    Child(
+                        f"{queue}-{number}",
+                        manage("worker", queue),
+                        WORKERS,
+                        env={
+                            "STUDIO_ENGINE_THREADS": str(threads_per_engine()),
+                            "OMP_NUM_THREADS": str(threads_per_engine()),
+                        },
+                        queue=queue,
+                    )
+                )
+
+    def start_web(self) -> None:
+        """The web server on STUDIO_PORT; raises `AlreadyRunning` when the port is taken."""
+        refuse_taken_port()
+        self.supervisor.start(
+            Child(
+                "web",
+                [
+                    sys.executable, "-m", "gunicorn", "studio.wsgi",
+                    "--bind", f"127.0.0.1:{settings.PORT}",
+                    "--config", str(Path(__file__).with_name("gunicorn_config.py")),
+                    "--chdir", str(settings.BASE_DIR),
+                ],
+                WEB,
+            )
+        )
+
+    def wait_until_ready(
+        self, *, web: bool, asked_to_stop: Callable[[], bool] = lambda: False, seconds: float = 60
+    ) -> None:
+        """Return when every process answers; raise `RuntimeError` naming what does not."""
+        deadline = time.monotonic() + seconds
+        while True:
+            missing = health.missing()
+            if web and port_is_free("127.0.0.1", settings.PORT):
+                missing.append("web server")
+            if not missing or asked_to_stop():
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"Not running after {seconds:.0f} s: {', '.join(missing)}. "
+                    f"The logs are in {settings.DATA.logs}."
+                )
+            self.supervisor.check(wait=0.05)
+
+
+def refuse_taken_port() -> None:
+    """Raise `AlreadyRunning` when somebody listens on STUDIO_PORT."""
+    if not port_is_free("127.0.0.1", settings.PORT):
+        raise AlreadyRunning(
+            f"Port {settings.PORT} is taken. Stop what listens there, or set STUDIO_PORT."
+        )
+
+
+def engine_workers() -> int:
+    """How many resident workers each engine queue gets: one per core, as far as memory goes."""
+    if settings.ENGINE_WORKERS:
+        return int(settings.ENGINE_WORKERS)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(_cores(), memory // BYTES_PER_ENGINE))
+
+
+def threads_per_engine() -> int:
+    """The cores, shared out among the engine workers."""
+    return max(1, _cores() // engine_workers())
+
+
+def end_claims(child: Child, pid: int) -> None:
+    """Let the items of a dead worker run again at once, without waiting for its lease."""
+    if not child.queue:
+        return
+    worker = f"{socket.gethostname()}:{pid}"
+    try:
+        close_old_connections()
+        ended = lifecycle.end_leases(now=timezone.now(), worker=worker)
+        end_pulse(django_rq.get_connection(child.queue), queue=child.queue, worker=worker)
+    except Exception:
+        log.exception("The claims of %s could not be ended; their leases will run out.", worker)
+    else:
+        if ended:
+            log.warning("%d items of %s run again.", ended, worker)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _start_valkey(supervisor: Supervisor) -> None:
+    path = settings.DATA.socket()
+    if valkey.answers(path):
+        raise AlreadyRunning(f"A Valkey server answers on {path} already. Stop it first.")
+    path.unlink(missing_ok=True)
+    folder = settings.DATA.root / "valkey"
+    folder.mkdir(exist_ok=True)
+    server = supervisor.start(Child("valkey", valkey.command(path, folder), VALKEY))
+    try:
+        valkey.wait_until_it_answers(path, server)
+    except RuntimeError as error:
+        raise RuntimeError(f"{error} Its log is {settings.DATA.logs / 'valkey.log'}.") from error
+

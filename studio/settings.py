@@ -1,0 +1,217 @@
+"""Every setting of the site, all from the environment.
+
+With nothing but ``STUDIO_DATA_DIR`` set (or not even that) the site runs on SQLite and
+on a Valkey that comes with the packages. ``docs/configuration.md`` lists the variables.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+
+from studio.places import DataDirectory
+
+env = environ.Env()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- Places ---------------------------------------------------------------------------
+DATA = DataDirectory(Path(env.str("STUDIO_DATA_DIR", default=str(BASE_DIR / "var/data"))).absolute())
+DATA.prepare()
+WEIGHTS_DIR = Path(
+    env.str("STUDIO_WEIGHTS_DIR", default=str(BASE_DIR / "var/weights"))
+).absolute()
+
+# --- The site -------------------------------------------------------------------------
+SECRET_KEY = env.str("SECRET_KEY", default="") or DATA.secret_key()
+DEBUG = env.bool("STUDIO_DEBUG", default=False)
+PORT = env.int("STUDIO_PORT", default=8000)
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", *env.list("STUDIO_HOSTS", default=[])]
+SITE_URL = env.str("STUDIO_URL", default=f"http://127.0.0.1:{PORT}")
+CSRF_TRUSTED_ORIGINS = [SITE_URL]
+ROOT_URLCONF = "studio.urls"
+WSGI_APPLICATION = "studio.wsgi.application"
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "django_htmx",
+    "django_rq",
+    "accounts",
+    "credits",
+    "tools",
+    "batches",
+    "studio",
+]
+
+MIDDLEWARE = [
+    "studio.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "credits.context_processors.balance",
+            ],
+        },
+    }
+]
+
+# --- People ---------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "accounts:login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "home"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# --- Database -------------------------------------------------------------------------
+if url := env.str("DATABASE_URL", default=""):
+    DATABASES: dict[str, dict[str, Any]] = {"default": env.db_url_config(url)}
+    DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+else:
+    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA.database}}
+if DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    # A process that is stopped while it holds a row lock must not stop all the others.
+    DATABASES["default"].setdefault("OPTIONS", {})["options"] = (
+        "-c lock_timeout=10s -c statement_timeout=30s -c idle_in_transaction_session_timeout=15s"
+    )
+elif DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # IMMEDIATE serialises writers, so that a check and the write after it see the same
+    # rows: what `select_for_update` does on PostgreSQL.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Queues ---------------------------------------------------------------------------
+ENGINE_QUEUES: list[str] = env.list("STUDIO_ENGINE_QUEUES", default=["cpu"])
+REDIS_URL = env.str("REDIS_URL", default="")
+_REDIS = {"URL": REDIS_URL} if REDIS_URL else {"UNIX_SOCKET_PATH": str(DATA.socket()), "DB": 0}
+RQ_QUEUES = {
+    name: {
+        **_REDIS,
+        "SERIALIZER": "rq.serializers.JSONSerializer",
+        "DEFAULT_TIMEOUT": -1,  # our leases and watchdog end what hangs; SIGALRM can't
+        "DEFAULT_RESULT_TTL": 0,
+    }
+    for name in ["io", *ENGINE_QUEUES]
+}
+RQ = {"FAILURE_TTL": 3600}
+ENGINE_WORKERS = env.int("STUDIO_ENGINE_WORKERS", default=0)  # 0: from cores and memory
+
+# --- Files ----------------------------------------------------------------------------
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "var/static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+if env.str("STUDIO_STORAGE", default="disk") == "s3":
+    STORAGES: dict[str, Any] = {
+        alias: {
+            "BACKEND": "storages.backends.s3.S3Storage",
+            "OPTIONS": {
+                "bucket_name": env.str(f"STUDIO_{alias.upper()}_BUCKET", default=""),
+                "endpoint_url": env.str("STUDIO_S3_ENDPOINT", default="") or None,
+                "default_acl": None,
+                "file_overwrite": True,  # names carry a claim's token and never repeat
+                "querystring_auth": True,
+            },
+        }
+        for alias in ("originals", "results")
+    }
+else:
+    STORAGES = {
+        alias: {
+            "BACKEND": "batches.storage.DurableFileSystemStorage",
+            "OPTIONS": {"location": str(DATA.media / alias), "allow_overwrite": True},
+        }
+        for alias in ("originals", "results")
+    }
+STORAGES["default"] = STORAGES["originals"]
+STORAGES["staticfiles"] = {
+    "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage",
+}
+WHITENOISE_MANIFEST_STRICT = False
+
+# --- Limits ---------------------------------------------------------------------------
+IMAGE_MAX_BYTES = 20 * 1024 * 1024
+IMAGE_MAX_PIXELS = 50_000_000
+FETCH_ALLOW: list[str] = env.list("STUDIO_FETCH_ALLOW", default=[])
+DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024  # of JSON and form fields; files are not counted
+WELCOME_CREDITS = env.int("STUDIO_WELCOME_CREDITS", default=25)
+
+# --- API ------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.ApiKeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "studio.problems.exception_handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "AI image studio",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+# --- Language and time ----------------------------------------------------------------
+LANGUAGE_CODE = "en"
+USE_I18N = True
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# --- Security -------------------------------------------------------------------------
+HTTPS = env.bool("STUDIO_HTTPS", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+if HTTPS:
+    SECURE_HSTS_SECONDS = env.int("STUDIO_HSTS_SECONDS", default=31_536_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # a balancer asks over plain HTTP
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+
+# --- Logs -----------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": env.str("STUDIO_LOG_LEVEL", default="WARNING")},
+}

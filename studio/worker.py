@@ -1,0 +1,99 @@
+"""The worker that stays: no fork per job, so a model is loaded once and stays loaded.
+
+RQ only rings here. What RQ usually does for liveness we do ourselves: claims carry leases, and a
+pulse in Valkey says that a worker is there, also while a model computes and after a flush.
+"""
+
+import logging
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+import redis
+from django.db import close_old_connections, connection
+from rq import Queue, SimpleWorker
+from rq.job import Job
+
+from batches import dispatch
+
+PULSE_SECONDS = 2.0
+PULSE_LASTS = 10.0
+"""A worker without a pulse for so long does not count as there."""
+
+log = logging.getLogger(__name__)
+
+
+class ResidentWorker(SimpleWorker):
+    """Runs our jobs and no others, in this process, one after another.
+
+    RQ advises against `SimpleWorker` in production because it can't stop a job and shows no
+    heartbeat while one runs; leases, watchdog and pulse take care of both.
+    """
+
+    def perform_job(self, job: Job, queue: Queue, execution: Any) -> bool:
+        """Run one job on fresh database connections, if it is one of ours."""
+        if job.func_name not in dispatch.JOBS:
+            # Whoever can write to Valkey must not be able to call any function of Python's.
+            log.error("Refused a job that calls %s.", job.func_name)
+            job.delete()
+            return False
+        if not connection.in_atomic_block:
+            close_old_connections()
+        return bool(super().perform_job(job, queue, execution))
+
+
+class Pulse:
+    """Says in Valkey, every two seconds, that this worker is there."""
+
+    def __init__(self, client: redis.Redis, *, queue: str, worker: str) -> None:
+        self._client = client
+        self._key = _key(queue)
+        self._worker = worker
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while True:
+            try:
+                # The server's clock: hosts may disagree about the time.
+                self._client.zadd(self._key, {self._worker: _server_time(self._client)})
+            except (redis.RedisError, OSError) as error:
+                log.warning("No pulse: %s", error)
+            if self._ended.wait(PULSE_SECONDS):
+                break
+        try:
+            self._client.zrem(self._key, self._worker)
+        except (redis.RedisError, OSError):
+            pass  # it will be forgotten for want of a pulse
+
+
+def workers_there(client: redis.Redis, *, queue: str) -> int:
+    """How many workers of a queue have a pulse. Raises `redis.RedisError` without Valkey."""
+    return int(client.zcount(_key(queue), _server_time(client) - PULSE_LASTS, "+inf"))
+
+
+def end_pulse(client: redis.Redis, *, queue: str, worker: str) -> None:
+    """Forget a worker that is known to be dead."""
+    client.zrem(_key(queue), worker)
+
+
+def _key(queue: str) -> str:
+    return f"studio:workers:{queue}"
+
+
+def _server_time(client: redis.Redis) -> float:
+    seconds, microseconds = client.time()
+    return float(seconds) + microseconds / 1e6

@@ -1,0 +1,80 @@
+"""Fixtures that every suite shares."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection
+from rest_framework.test import APIClient
+
+from accounts.models import User
+
+
+@pytest.fixture
+def alice(db) -> User:
+    return User.objects.create_user(email="alice@example.com", password="alice's password")
+
+
+@pytest.fixture
+def bob(db) -> User:
+    return User.objects.create_user(email="bob@example.com", password="bob's password")
+
+
+@pytest.fixture
+def staff(db) -> User:
+    return User.objects.create_superuser(email="staff@example.com", password="staff's password")
+
+
+@pytest.fixture
+def api() -> APIClient:
+    """A REST client without credentials."""
+    return APIClient()
+
+
+@pytest.fixture
+def valkey() -> Iterator[redis.Redis]:
+    """This process's own, empty Valkey database."""
+    client = redis.Redis.from_url(next(iter(settings.RQ_QUEUES.values()))["URL"])
+    client.flushdb()
+    yield client
+    client.flushdb()
+    client.close()
+
+
+@pytest.fixture
+def run_jobs(valkey, django_capture_on_commit_callbacks) -> Callable[[], int]:
+    """Drain all queues in this process, on this test's connection, until nothing is left.
+
+    What is rung inside the test's transaction reaches the queue as if it had committed.
+    Returns how many jobs ran.
+    """
+    import django_rq
+    from rq import SimpleWorker
+    from rq.serializers import JSONSerializer
+
+    from batches.models import Batch, Item
+
+    def drain() -> int:
+        ran = 0
+        while True:
+            Item.objects.filter(retry_at__isnull=False).update(retry_at=None)
+            with django_capture_on_commit_callbacks(execute=True):
+                from django.utils import timezone
+
+                from batches import dispatch
+
+                for pk in Batch.objects.live().values_list("pk", flat=True):
+                    dispatch.top_up(pk, now=timezone.now())
+            busy = [q for q in map(django_rq.get_queue, settings.RQ_QUEUES) if q.count]
+            if not busy:
+                return ran
+            for queue in busy:
+                ran += queue.count
+                with django_capture_on_commit_callbacks(execute=True):
+                    SimpleWorker(
+                        [queue], connection=queue.connection, serializer=JSONSerializer
+                    ).work(burst=True, logging_level="ERROR")
+
+    assert connection.vendor in {"postgresql", "sqlite"}
+    return drain

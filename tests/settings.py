@@ -1,0 +1,32 @@
+"""The site's settings for tests: real PostgreSQL, real Valkey, files in a throw-away folder.
+
+``STUDIO_TEST_DATABASE=sqlite`` runs the same suite on SQLite.
+"""
+
+import os
+
+from tests import servers
+
+servers.ensure()
+
+_on_sqlite = os.environ.get("STUDIO_TEST_DATABASE") == "sqlite"
+if _on_sqlite:
+    os.environ["DATABASE_URL"] = f"sqlite:///{os.environ['STUDIO_TEST_DATA_DIR']}/test-base.sqlite3"
+
+from studio.settings import *  # noqa: E402,F403
+from studio.settings import DATABASES, RQ_QUEUES, STORAGES  # noqa: E402
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES["staticfiles"] = {
+    "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage",
+}
+if _on_sqlite:
+    # A file, not memory: worker processes and threads share it.
+    DATABASES["default"]["TEST"] = {
+        "NAME": f"{os.environ['STUDIO_TEST_DATA_DIR']}/test.sqlite3",
+    }
+
+# One Valkey database per xdist worker.
+REDIS_DB = 1 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+for _queue in RQ_QUEUES.values():
+    _queue["URL"] = f"{os.environ['REDIS_URL']}?db={REDIS_DB}"

@@ -1,0 +1,90 @@
+"""Real worker processes on the test's own database and Valkey database."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from studio.supervisor import Child, Supervisor, manage
+
+
+@pytest.fixture
+def worker_env(transactional_db, valkey) -> dict[str, str]:
+    """What a child process needs in its environment to see what the test sees."""
+    database = connection.settings_dict
+    if connection.vendor == "postgresql":
+        url = f"postgresql://postgres@/{database['NAME']}?host={database['HOST']}"
+    else:
+        url = f"sqlite:///{database['NAME']}"
+    return {
+        **os.environ,
+        "DATABASE_URL": url,
+        "REDIS_URL": settings.RQ_QUEUES["io"]["URL"],
+        "DJANGO_SETTINGS_MODULE": "studio.settings",
+        "STUDIO_WEIGHTS_DIR": str(settings.WEIGHTS_DIR),
+        "STUDIO_FETCH_ALLOW": "",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+@pytest.fixture
+def start(worker_env) -> Iterator[Callable[..., subprocess.Popen]]:
+    """Start one of our commands; whatever still runs at the end is killed."""
+    started = []
+
+    def launch(*arguments: str, **env: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            manage(*arguments), env={**worker_env, **env},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        started.append(process)
+        return process
+
+    yield launch
+    for process in started:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def supervisor(worker_env, tmp_path, monkeypatch) -> Iterator[Supervisor]:
+    """The site's own supervisor over workers of this test."""
+    from studio.processes import end_claims
+
+    for name, value in worker_env.items():
+        monkeypatch.setenv(name, value)
+    watcher = Supervisor(logs=tmp_path, on_death=end_claims)
+    yield watcher
+    watcher.stop()
+
+
+@pytest.fixture
+def workers(supervisor) -> Callable[..., list[Child]]:
+    """Start one io worker and so many engine workers under the supervisor."""
+
+    def launch(*, engines: int = 2, **env: str) -> list[Child]:
+        supervisor.start(Child("io", manage("worker", "io"), 0, env=env, queue="io"))
+        for number in range(engines):
+            supervisor.start(
+                Child(f"cpu-{number}", manage("worker", "cpu"), 0, env=env, queue="cpu")
+            )
+        return supervisor.children
+
+    return launch
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = 60, tick: Callable[[], None] = lambda: None) -> None:
+    """Return when the condition holds; fail the test when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        tick()
+        time.sleep(0.05)

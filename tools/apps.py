@@ -1,0 +1,19 @@
+"""Django's entry for the app."""
+
+from django.apps import AppConfig
+from django.conf import settings
+
+
+class ToolsConfig(AppConfig):
+    """See the package's own docstring."""
+
+    name = "tools"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Tell the engines where the weights lie, and find the tools."""
+        from tools import registry
+        from tools.engines import weights
+
+        weights.configure(folder=settings.WEIGHTS_DIR)
+        registry.autodiscover()

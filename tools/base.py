@@ -1,0 +1,328 @@
+"""What every tool is: a name, a price, settings, and one function on one picture.
+
+A tool's settings are one class that serves JSON, the HTML form, a spreadsheet row and the
+admin. They are stored as plain JSON, so a tool's ``run`` gets a dict and nothing else.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from django.core.validators import RegexValidator
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from PIL import Image
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.fields import empty
+from rest_framework.utils import html
+
+Text = str | Promise
+"""A text, or one that is translated when it is shown."""
+
+
+class ToolError(Exception):
+    """A tool could not do its work on this picture.
+
+    ``code`` is one of the stable codes that have a wording (with ``params`` in it).
+    ``permanent`` says that trying again can't help.
+    """
+
+    def __init__(
+        self, code: str, params: Mapping[str, Any] | None = None, *, permanent: bool
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.params: dict[str, Any] = dict(params or {})
+        self.permanent = permanent
+
+
+@dataclass(frozen=True)
+class Output:
+    """One thing that a tool made: a picture or a text."""
+
+    image: Image.Image | None = None
+    text: str | None = None
+
+
+# --- Settings -------------------------------------------------------------------------------
+
+
+class ColourField(serializers.RegexField):
+    """A colour as ``#rrggbb``, or ``transparent``; kept in lower case."""
+
+    default_error_messages = {"invalid": _("Use “transparent” or a colour such as #ffffff.")}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("^(transparent|#[0-9a-fA-F]{6})$", **kwargs)
+
+    def get_value(self, dictionary: Mapping[str, Any]) -> Any:
+        """The value in the input; in a form, the first one that is not blank.
+
+        The form offers a few colours and a blank "other" as radio buttons, and then a text
+        field of the same name.
+        """
+        if html.is_html_input(dictionary):
+            given = dictionary.getlist(self.field_name)  # type: ignore[attr-defined]
+            return next(filter(None, given), "") if given else empty
+        return super().get_value(dictionary)
+
+    def to_internal_value(self, data: Any) -> str:
+        """The colour in lower case."""
+        return str(super().to_internal_value(data)).lower()
+
+
+class ToolSettings(serializers.Serializer[dict[str, Any]]):
+    """The settings of one tool: declare fields, each with a default where one makes sense.
+
+    Three habits of serializers are put right here: a checkbox that is on by default can be
+    switched off in a form, a form that nobody has sent yet shows the defaults, and a name
+    that is no setting is an error and not silently dropped.
+    """
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """The declared fields, with form defaults that mean what they say."""
+        fields = super().get_fields()
+        for field in fields.values():
+            if isinstance(field, serializers.BooleanField):
+                field.default_empty_html = False  # an absent checkbox is a "no"
+            if field.default is not empty:
+                field.initial = field.default
+        return fields
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Validate the fields; names that are no settings count as errors beside theirs."""
+        errors: dict[str, Any] = {}
+        if isinstance(data, Mapping) and not html.is_html_input(data):
+            # A form holds more than settings; JSON and rows don't.
+            wrong = ErrorDetail(str(_("Unknown setting.")), code="unknown_setting")
+            errors = {str(name): [wrong] for name in data if name not in self.fields}
+        try:
+            valid = super().to_internal_value(data)
+        except ValidationError as exc:
+            if not isinstance(exc.detail, dict):
+                raise
+            errors |= exc.detail
+        if errors:
+            raise ValidationError(errors)
+        return valid
+
+
+class ImageSettings(ToolSettings):
+    """What all tools that make pictures have in common: how the picture is saved."""
+
+    format = serializers.ChoiceField(
+        choices=[("png", "PNG"), ("webp", "WebP"), ("jpg", "JPG"), ("avif", "AVIF")],
+        default="png",
+        label=_("Format"),
+        help_text=_("PNG keeps every pixel; WebP and AVIF make smaller files."),
+        style={"widget": "segmented"},
+    )
+    quality = serializers.IntegerField(
+        min_value=1,
+        max_value=100,
+        allow_null=True,
+        default=None,
+        label=_("Quality"),
+        help_text=_("1 to 100, for JPG, WebP and AVIF. Leave it empty for a good balance."),
+    )
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """The tool's own settings first, then format and quality."""
+        fields = super().get_fields()
+        for name in ("format", "quality"):
+            if name in fields:
+                fields[name] = fields.pop(name)
+        return fields
+
+
+@dataclass(frozen=True)
+class SettingError:
+    """One thing that is wrong with one setting; ``field`` is empty when it is all of them."""
+
+    field: str
+    code: str
+    detail: str
+
+
+class SettingsInvalid(Exception):
+    """Settings that a tool can't work with.
+
+    ``bound`` holds what was given and can be shown again as a form.
+    """
+
+    def __init__(self, errors: Sequence[SettingError], *, bound: ToolSettings) -> None:
+        super().__init__("; ".join(f"{error.field}: {error.detail}" for error in errors))
+        self.errors = list(errors)
+        self.bound = bound
+
+
+# --- Tools ----------------------------------------------------------------------------------
+
+
+class Tool:
+    """One thing that can be done to one picture.
+
+    Subclass it in a module of `tools.catalog` and decorate the class with
+    ``@registry.register``; nothing else has to know. One instance serves a whole process, so
+    keep no state in it.
+    """
+
+    slug: ClassVar[str]
+    name: ClassVar[Text]
+    description: ClassVar[Text]
+    output: ClassVar[Literal["image", "text"]] = "image"
+    engines: ClassVar[tuple[str, ...]] = ("gpu", "cpu")
+    """The kinds of engine it runs on, best first."""
+    timeout: ClassVar[int] = 120
+    """Seconds after which a run counts as hung."""
+    price: ClassVar[int] = 1
+    """Credits per image."""
+    artefacts: ClassVar[tuple[str, ...]] = ()
+    """Names of all the weights that it can use."""
+
+    Settings: ClassVar[type[ToolSettings]] = ImageSettings
+
+    def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
+        """Do it. ``image`` is RGB or RGBA, upright and in sRGB; ``settings`` are clean.
+
+        May be called twice for the same picture and must not change it. Raises `ToolError`.
+        """
+        raise NotImplementedError
+
+    def price_for(
+        self,
+        settings: Mapping[str, Any],  # noqa: ARG002
+        *,
+        width: int | None = None,  # noqa: ARG002
+        height: int | None = None,  # noqa: ARG002
+    ) -> int:
+        """Credits for one image with these settings, given its size in pixels if known."""
+        return self.price
+
+    def max_price(self, settings: Mapping[str, Any]) -> int:
+        """The most that one image can cost with these settings, whatever its size."""
+        return self.price_for(settings)
+
+    def price_rules(self) -> list[dict[str, Any]]:
+        """What makes the price differ from that of the default settings.
+
+        Each rule is ``{"when": {setting: value}, "credits": n}``.
+        """
+        return []
+
+    def unavailable_reason(
+        self,
+        settings: Mapping[str, Any] | None = None,  # noqa: ARG002
+    ) -> str | None:
+        """Why these settings (None: the defaults) can't be used here; None when they can.
+
+        The text names the command or the setting that changes that. Cheap enough for every
+        page.
+        """
+        return None
+
+    def version(self, settings: Mapping[str, Any]) -> str:
+        """What makes the result with these settings: kept with each result."""
+        raise NotImplementedError
+
+    def warm(self) -> None:
+        """Load what a run with the default settings needs, before the first run."""
+
+    def defaults(self) -> dict[str, Any]:
+        """The settings that apply when nothing is said."""
+        return self.clean({})
+
+    def clean(
+        self, data: Mapping[str, Any], *, base: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Valid settings as plain JSON values: ``data`` over ``base`` over the defaults.
+
+        ``data`` is JSON, a spreadsheet row without its blank cells, or a submitted form
+        (where a missing checkbox means "no"); ``base`` are settings that were clean before,
+        such as the batch's. The result is judged as a whole. Raises `SettingsInvalid`.
+        """
+        if not isinstance(data, Mapping):
+            wrong = SettingError(
+                "", "invalid", str(_("Settings are an object of names and values."))
+            )
+            raise SettingsInvalid([wrong], bound=self.Settings())
+        given: dict[str, Any] = dict(data)
+        if html.is_html_input(data):
+            values = {name: field.get_value(data) for name, field in self.Settings().fields.items()}
+            given = {name: value for name, value in values.items() if value is not empty}
+        bound = self.Settings(data={**(base or {}), **given})
+        if not bound.is_valid():
+            raise SettingsInvalid(
+                [
+                    SettingError(
+                        "" if field == "non_field_errors" else field, detail.code, str(detail)
+                    )
+                    for field, details in bound.errors.items()
+                    for detail in details
+                ],
+                bound=bound,
+            )
+        return dict(bound.data)
+
+    def settings_schema(self) -> dict[str, Any]:
+        """The settings as a JSON Schema, for the API and for whoever builds a form from it."""
+        fields = self.Settings().fields
+        schema = {
+            "type": "object",
+            "properties": {name: _field_schema(field) for name, field in fields.items()},
+            "additionalProperties": False,
+        }
+        if required := [name for name, field in fields.items() if field.required]:
+            schema["required"] = required
+        return schema
+
+
+_LIMITS = {
+    "min_value": "minimum",
+    "max_value": "maximum",
+    "min_length": "minLength",
+    "max_length": "maxLength",
+}
+
+
+def _field_schema(field: serializers.Field[Any, Any, Any, Any]) -> dict[str, Any]:
+    """One setting as a JSON Schema. Raises `TypeError` for a kind of field it doesn't know."""
+    schema: dict[str, Any] = {"type": _json_type(field)}
+    if isinstance(field, serializers.ChoiceField):
+        schema["enum"] = list(field.choices)
+    for validator in field.validators:
+        if isinstance(validator, RegexValidator):
+            schema["pattern"] = re.compile(validator.regex).pattern
+    for limit, keyword in _LIMITS.items():
+        if (value := getattr(field, limit, None)) is not None:
+            schema[keyword] = value
+    if field.allow_null:
+        schema["type"] = [schema["type"], "null"]
+        if "enum" in schema:
+            schema["enum"].append(None)
+    if field.default is not empty:
+        schema["default"] = field.default
+    schema["title"] = str(field.label)
+    if field.help_text:
+        schema["description"] = str(field.help_text)
+    return schema
+
+
+def _json_type(field: serializers.Field[Any, Any, Any, Any]) -> str:
+    match field:
+        case serializers.BooleanField():
+            return "boolean"
+        case serializers.IntegerField():
+            return "integer"
+        case serializers.FloatField():
+            return "number"
+        case serializers.MultipleChoiceField():
+            raise TypeError("A setting has one value.")
+        case serializers.ChoiceField():
+            kinds = {type(choice) for choice in field.choices}
+            return "integer" if kinds == {int} else "string"
+        case serializers.CharField():
+            return "string"
+    raise TypeError(f"There is no JSON Schema for a {type(field).__name__}.")

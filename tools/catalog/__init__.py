@@ -1,0 +1,1 @@
+"""One file per tool. None imports another; `tools.registry` finds them all."""

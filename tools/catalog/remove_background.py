@@ -1,0 +1,111 @@
+"""Remove background: the subject alone, on nothing or on a colour."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from PIL import Image, ImageColor
+from rest_framework import serializers
+
+from tools.base import ColourField, ImageSettings, Output, Tool, ToolError
+from tools.engines import matting, weights
+from tools.registry import register
+
+CREDITS = {"u2net": 1, "u2netp": 1, "isnet": 2}
+
+
+class Settings(ImageSettings):
+    """Which model cuts, and what goes behind the subject."""
+
+    model = serializers.ChoiceField(
+        choices=[
+            ("u2net", _("U²-Net, balanced")),
+            ("u2netp", _("U²-Net small, fast")),
+            ("isnet", _("IS-Net, finest edges")),
+        ],
+        default="u2net",
+        label=_("Model"),
+    )
+    background = ColourField(
+        default="transparent",
+        label=_("Background"),
+        help_text=_("What goes behind the subject."),
+        style={"swatches": ["transparent", "#ffffff", "#f2f2f2", "#000000"]},
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """JPG knows no transparency."""
+        if attrs["format"] == "jpg" and attrs["background"] == "transparent":
+            detail = _(
+                "JPG can't be transparent. Choose PNG, WebP or AVIF, or set a background colour."
+            )
+            raise serializers.ValidationError({"format": detail}, code="transparent_jpg")
+        return attrs
+
+
+@register
+class RemoveBackground(Tool):
+    """Cut the subject out of a photo."""
+
+    slug = "remove-background"
+    name = _("Remove background")
+    description = _("Cut the subject out and put it on nothing, or on a colour.")
+    artefacts = ("u2net", "u2netp", "isnet")
+    Settings = Settings
+
+    def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
+        """One picture: RGBA, or RGB when a background colour is set."""
+        colour = settings["background"]
+        background = None if colour == "transparent" else ImageColor.getrgb(colour)[:3]
+        try:
+            done = matting.cut_out(image, model=settings["model"], background=background)
+        except matting.NoSubject:
+            raise ToolError("no_subject", permanent=True) from None
+        except weights.ModelOutOfMemory as exc:
+            # Other work on the machine may be done with its memory by the next try.
+            raise ToolError("model_out_of_memory", permanent=False) from exc
+        return [Output(image=done)]
+
+    def price_for(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        width: int | None = None,  # noqa: ARG002
+        height: int | None = None,  # noqa: ARG002
+    ) -> int:
+        """By model: the size of the picture makes no difference."""
+        return CREDITS[settings["model"]]
+
+    def price_rules(self) -> list[dict[str, Any]]:
+        """Models that cost more or less than the default one."""
+        usual = self.price_for(self.defaults())
+        return [
+            {"when": {"model": model}, "credits": price}
+            for model, price in CREDITS.items()
+            if price != usual
+        ]
+
+    def unavailable_reason(self, settings: Mapping[str, Any] | None = None) -> str | None:
+        """Weights that are not there, or not what they should be."""
+        name = matting.MODELS[(settings or self.defaults())["model"]].weights
+        match weights.problem(name):
+            case "missing":
+                text = gettext(
+                    "The weights of {name} are not here. Run `manage.py fetchweights {name}`."
+                )
+            case "damaged":
+                text = gettext(
+                    "The weights of {name} are damaged. Run `manage.py fetchweights {name}`."
+                )
+            case None:
+                return None
+        return text.format(name=name)
+
+    def version(self, settings: Mapping[str, Any]) -> str:
+        """The weights, by name and content."""
+        return weights.artefact(matting.MODELS[settings["model"]].weights).version
+
+    def warm(self) -> None:
+        """Load the default model."""
+        matting.warm(model=self.defaults()["model"])

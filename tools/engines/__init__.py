@@ -1,0 +1,1 @@
+"""Functions on pictures. No Django, and nothing of the rest of `tools`."""

@@ -1,0 +1,587 @@
+"""Look at a file from outside, in a process that can do no harm, before anything else does.
+
+Decoders are large C programs, and uploads are what strangers send. So each file is decoded in a
+process of its own that has little memory, little time, no files, no network descriptors and, when
+the program runs as root, no privileges; it ends with that one file. Such a process must be cheap,
+or it would cost more than the decoding:
+
+* A small *server* (``python -m tools.engines.guard``) has imported every decoder once, never a
+  model runtime, and has one thread. Each file gets a fork of it, about two milliseconds.
+* A request is one message on a SEQPACKET socket with three descriptors: the file, a pipe for the
+  findings and a pipe for the exit status. The child writes to the first, the server to the second
+  when it has reaped the child. A full answer counts at once; an answer cut short is explained by
+  the status. Nothing has to be matched up, so threads share the socket.
+* The descriptors tell who died. End of both pipes without a status: the server itself.
+
+A child that breaks its own limits, or crashes, speaks against its file: ``file_damaged``, or
+``dimensions_too_large`` where memory ran out. A child or server that somebody else killed says
+nothing of the file: it is tried again, on a new server if need be, three times in all; then
+`GuardLost` is raised, and the file may be tried later.
+
+A plain JPEG, the usual case, is checked and shrunk in one go: the decoder reads every byte of the
+file, but computes only as many pixels as the thumbnail needs, a third less work. What can be
+wrong with a JPEG shows while reading.
+
+The server lives no longer than its client, however that one ends: it watches the client's pidfd
+(a parent-death signal would fire when the *thread* that started it ends) and the socket.
+"""
+
+import atexit
+import builtins
+import ctypes
+import gc
+import hashlib
+import importlib
+import json
+import logging
+import mmap
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import warnings
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NoReturn, Self, cast
+
+from PIL import Image
+
+from . import images
+from .images import LIMITS, ImageProblem, Limits
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS: Final = 3
+_PATIENCE: Final = 10.0  # seconds that an answer may take beyond what the child is allowed
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_REPLY: Final = struct.Struct("<III")  # lengths of the findings (JSON), thumbnail and picture
+_STATUS: Final = struct.Struct("<i")
+_LONGEST_FINDINGS: Final = 64 * 1024
+
+# Signals by which a child ends through its file: its own limits, and crashes.
+_OWN_SIGNALS: Final = {
+    signal.SIGXCPU,
+    signal.SIGALRM,
+    signal.SIGXFSZ,
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGABRT,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGSYS,
+    signal.SIGTRAP,
+}
+
+
+class GuardLost(Exception):
+    """The guard was killed again and again, or closed. Says nothing of the file: try later."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What one child may use: bytes of address space, seconds of CPU, seconds by the clock."""
+
+    memory: int = 1536 * images.MEBIBYTE
+    cpu_seconds: int = 10
+    seconds: float = 20.0
+
+
+ALLOWANCE: Final = Allowance()
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is known of a file that was taken.
+
+    ``width`` and ``height`` are those of the upright picture. ``normalised`` is a PNG to keep in
+    place of a file that is rotated by EXIF, not 8-bit RGB or grey, not sRGB, or of a format that
+    browsers don't show; None where the file stays as it is. ``sha256`` and ``bytes`` are those of
+    the file as received. ``peak_memory`` is what the child used, in bytes of resident memory.
+    """
+
+    format: str
+    width: int
+    height: int
+    sha256: str
+    bytes: int
+    normalised: builtins.bytes | None
+    thumbnail: builtins.bytes
+    peak_memory: int
+
+
+# --- the client's side ------------------------------------------------------------------------
+
+
+class Guard:
+    """A server of its own and the door to it; starts it when first asked, and again when killed.
+
+    Safe to use from many threads: as many files are looked at at once as there are processors,
+    the others wait. After a fork the child has a guard of its own.
+    """
+
+    def __init__(self, *, allowance: Allowance = ALLOWANCE) -> None:
+        self._allowance = allowance
+        self._closed = False
+        self._reset()
+        _guards.add(self)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
+        self._server: _Server | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the server without waiting for it, so that the first file finds it ready."""
+        with self._lock:
+            self._running()
+
+    def close(self) -> None:
+        """End the server. Files that are being looked at end as `GuardLost`."""
+        with self._lock:
+            self._closed = True
+            if self._server:
+                self._server.end()
+            self._server = None
+
+    def inspect(
+        self, source: bytes | str | os.PathLike[str], *, limits: Limits = LIMITS
+    ) -> Inspection:
+        """Find out whether a file is an image that is taken, and what is to be known of it.
+
+        Raises `ImageProblem` when it is not, and `GuardLost` when that could not be found out.
+        """
+        with _descriptor(source, limits=limits) as (file, size):
+            kind = images.check_format(os.pread(file, images.HEAD_BYTES, 0))
+            request = json.dumps([kind, asdict(limits), asdict(self._allowance)]).encode()
+            digest = ""
+            for _ in range(_ATTEMPTS):
+                try:
+                    with self._slots, self._call(request, file) as call:
+                        digest = digest or _sha256(source, file)  # while the child is at work
+                        findings, thumbnail, normalised = call.answer(limits=limits)
+                except _Interrupted as interruption:
+                    logger.warning("Guard interrupted: %s", interruption)
+                    continue
+                return Inspection(
+                    format=kind,
+                    width=int(findings["width"]),
+                    height=int(findings["height"]),
+                    sha256=digest,
+                    bytes=size,
+                    normalised=normalised or None,
+                    thumbnail=thumbnail,
+                    peak_memory=int(findings["peak_memory"]),
+                )
+        raise GuardLost(f"The guard was interrupted {_ATTEMPTS} times.")
+
+    @contextmanager
+    def _call(self, request: bytes, file: int) -> "Iterator[_Call]":
+        """Send a request; a server that turns out to be dead or deaf is put away."""
+        call = _Call(patience=self._allowance.seconds + _PATIENCE)
+        try:
+            with self._lock:
+                server = self._running()
+                call.send(server, request, file)
+            yield call
+        except _ServerLost:
+            with self._lock:
+                if self._server is server:
+                    self._server = None
+                    server.end(kill=True)
+            raise
+        finally:
+            call.close()
+
+    def _running(self) -> "_Server":
+        if self._closed:
+            raise GuardLost("The guard is closed.")
+        if self._server is None:
+            self._server = _Server()
+        return self._server
+
+    def _forget(self) -> None:
+        """In a forked child: the parent's server is not ours, and its lock may be held."""
+        if self._server:
+            self._server.disown()
+        self._reset()
+
+
+_guards: "weakref.WeakSet[Guard]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for guard in list(_guards):
+        guard._forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+_shared: Final = Guard()
+atexit.register(_shared.close)
+
+
+def inspect(source: bytes | str | os.PathLike[str], *, limits: Limits = LIMITS) -> Inspection:
+    """`Guard.inspect` by the one guard of this process, which is started at the first call."""
+    return _shared.inspect(source, limits=limits)
+
+
+def start() -> None:
+    """Start this process's guard without waiting for it, so that the first file finds it ready."""
+    _shared.start()
+
+
+class _Interrupted(Exception):
+    """No verdict on the file, through no fault of the file."""
+
+
+class _ServerLost(_Interrupted):
+    """The server is dead, or as good as dead."""
+
+
+class _Server:
+    """The server process and our end of its socket."""
+
+    # What a child could read in its environment is kept to what Python needs to start.
+    _ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "LANG")
+
+    def __init__(self) -> None:
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {name: os.environ[name] for name in self._ENVIRONMENT if name in os.environ}
+        environment["OPENBLAS_NUM_THREADS"] = "1"  # a fork keeps one thread only
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tools.engines.guard", str(os.getpid())],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                cwd=_ROOT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C in a terminal is for the client
+            )
+
+    def end(self, *, kill: bool = False) -> None:
+        """Close the socket, at which the server ends with its children, and reap it."""
+        self.socket.close()
+        if kill:
+            self.process.kill()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def disown(self) -> None:
+        """In a fork of the client: let go without touching the parent's process."""
+        self.socket.close()
+        self.process.returncode = 0  # not our child: nothing to wait for, nothing to warn of
+
+
+class _Call:
+    """One request under way: the reading ends of its two pipes."""
+
+    def __init__(self, *, patience: float) -> None:
+        self._deadline = time.monotonic() + patience
+        self._answer, self._answer_in = os.pipe()
+        self._status, self._status_in = os.pipe()
+        self._open = {self._answer, self._answer_in, self._status, self._status_in}
+
+    def send(self, server: _Server, request: bytes, file: int) -> None:
+        """Hand over the file and the pipes; from then on only others hold their writing ends."""
+        try:
+            descriptors = [file, self._answer_in, self._status_in]
+            socket.send_fds(server.socket, [request], descriptors)
+        except OSError as error:
+            raise _ServerLost(f"the server takes no requests ({error})") from error
+        self._shut(self._answer_in)
+        self._shut(self._status_in)
+
+    def answer(self, *, limits: Limits) -> tuple[dict[str, Any], bytes, bytes]:
+        """Findings, thumbnail and picture; raises what is wrong with the file instead."""
+        received = bytearray()
+        expected = _REPLY.size
+        while len(received) < expected:
+            chunk = self._read(self._answer)
+            if not chunk:
+                self._explain()
+            received += chunk
+            if len(received) >= _REPLY.size:
+                lengths = _REPLY.unpack_from(received)
+                expected = _REPLY.size + sum(lengths)
+                if lengths[0] > _LONGEST_FINDINGS or expected > limits.max_pixels * 5 + 2**24:
+                    raise ImageProblem("file_damaged", detail="the answer makes no sense")
+        first = _REPLY.size + lengths[0]
+        second = first + lengths[1]
+        findings = json.loads(received[_REPLY.size : first])
+        if trouble := findings.get("trouble"):
+            raise _Interrupted(trouble)
+        if code := findings.get("problem"):
+            raise ImageProblem(code, findings["params"], detail=findings["detail"])
+        with memoryview(received) as view:
+            return findings, bytes(view[first:second]), bytes(view[second:])
+
+    def close(self) -> None:
+        """Close what is still open of the pipes."""
+        for descriptor in list(self._open):
+            self._shut(descriptor)
+
+    def _explain(self) -> NoReturn:
+        """Raise why the child said nothing, or not enough."""
+        status = self._read(self._status)
+        if len(status) < _STATUS.size:
+            raise _ServerLost("the server ended")
+        exit_code = os.waitstatus_to_exitcode(_STATUS.unpack(status)[0])
+        if -exit_code in _OWN_SIGNALS:
+            name = signal.Signals(-exit_code).name
+            raise ImageProblem("file_damaged", detail=f"the child ended by {name}")
+        raise _Interrupted(f"the child ended with {exit_code}")
+
+    def _read(self, descriptor: int) -> bytes:
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        if not poller.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
+            raise _ServerLost("the server does not answer")
+        return os.read(descriptor, 2**20)
+
+    def _shut(self, descriptor: int) -> None:
+        os.close(descriptor)
+        self._open.remove(descriptor)
+
+
+@contextmanager
+def _descriptor(
+    source: bytes | str | os.PathLike[str], *, limits: Limits
+) -> Iterator[tuple[int, int]]:
+    """A descriptor to read the source by, and its size, which has been checked."""
+    if isinstance(source, bytes):
+        images.check_bytes(len(source), limits=limits)
+        descriptor = os.memfd_create("original")
+    else:
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if isinstance(source, bytes):
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(source)
+        size = os.fstat(descriptor).st_size
+        images.check_bytes(size, limits=limits)
+        yield descriptor, size
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(source: bytes | str | os.PathLike[str], descriptor: int) -> str:
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    digest = hashlib.sha256()
+    at = 0
+    while block := os.pread(descriptor, 2**20, at):
+        digest.update(block)
+        at += len(block)
+    return digest.hexdigest()
+
+
+# --- what a child does with one file ----------------------------------------------------------
+
+
+def examine(file: BinaryIO, *, kind: str, limits: Limits) -> tuple[int, int, bytes, bytes]:
+    """Width, height, thumbnail, and the PNG to keep instead (empty: keep the file).
+
+    Raises `ImageProblem` for everything that can be wrong with a file.
+    """
+    image: Image.Image | None = None
+    try:
+        image = images.open_original(file, kind=kind, limits=limits)
+        if images.is_stored_plainly(image, kind=kind):
+            width, height = image.size
+            if _can_be_drafted(image, kind=kind):
+                _draft(image)
+            return width, height, images.thumbnail(images.upright_srgb(image)), b""
+        picture = images.upright_srgb(image)
+        from . import png
+
+        return *picture.size, images.thumbnail(picture), png.encode(picture)
+    except ImageProblem:
+        raise
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        out_of_memory = isinstance(error, MemoryError) or "out of memory" in str(error)
+        if image and out_of_memory:
+            raise images.too_large(*image.size, limits=limits, detail=repr(error)) from error
+        raise ImageProblem("file_damaged", detail=repr(error)) from error
+
+
+_THUMBNAIL_SOURCE: Final = 480
+"""Pixels of the longest side from which a thumbnail of 320 is still made without loss."""
+
+_USUAL_SAMPLINGS: Final = ({(1, 1)}, {(1, 1), (2, 1)}, {(1, 1), (2, 2)}, {(1, 1), (1, 2)})
+
+
+def _can_be_drafted(image: Image.Image, *, kind: str) -> bool:
+    """Whether decoding at a smaller scale takes the same way through the file as at full size.
+
+    So it does for grey and colour JPEGs that cameras and programs write; odd ones (other
+    samplings of the colours) are decoded as the workers will decode them.
+    """
+    samplings = {layer[1:3] for layer in getattr(image, "layer", ())}
+    return kind == "jpg" and image.mode in {"L", "RGB"} and samplings in _USUAL_SAMPLINGS
+
+
+def _draft(image: Image.Image) -> None:
+    """Have a JPEG decoded at a half, a quarter or an eighth, with enough left for a thumbnail."""
+    scale = max(image.size) // _THUMBNAIL_SOURCE
+    if scale >= 2:
+        image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
+
+
+# --- the server's side ------------------------------------------------------------------------
+
+
+def _preload() -> None:
+    """Import all that a child may need: it can open no files."""
+    for kind in images.EXTENSIONS:
+        images.load_plugin(kind)
+    for module in ("PIL.ImagePalette", "PIL.MpoImagePlugin", "PIL.PpmImagePlugin"):
+        importlib.import_module(module)
+    importlib.import_module(".png", __package__ or "tools.engines")
+    import pillow_heif
+    from PIL import AvifImagePlugin
+
+    # Threads would have to be allowed, and one file gets one processor anyway.
+    pillow_heif.options.DECODE_THREADS = 1
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    Image.MAX_IMAGE_PIXELS = None  # our own limits are stricter and say more
+    warnings.simplefilter("ignore")
+
+
+_DESCRIPTORS: Final = 1024
+"""The most that the server has open: two for each file that is being looked at."""
+
+
+def _serve(control: socket.socket, *, client: int) -> None:
+    """Fork a child for each request until the client is gone."""
+    watch = os.pidfd_open(client)
+    if os.getppid() != client:
+        return  # it ended before we looked, and its number may be somebody else's
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS, _DESCRIPTORS))
+    _preload()
+    gc.collect()
+    gc.freeze()  # a collection would make the forks copy every page
+    gc.disable()
+    poller = select.poll()
+    poller.register(control, select.POLLIN)
+    poller.register(watch, select.POLLIN)
+    children: dict[int, tuple[int, int]] = {}
+    while True:
+        for ready, _ in poller.poll():
+            if ready == watch:
+                return
+            if ready == control.fileno():
+                request, descriptors, _, _ = socket.recv_fds(control, 4096, 3)
+                if not request:
+                    return
+                with suppress(OSError):  # no memory for a fork: the client sees a lost server
+                    child, pid = _fork(request, *descriptors[:2])
+                    poller.register(child, select.POLLIN)
+                    children[child] = pid, os.dup(descriptors[2])
+                for descriptor in descriptors:
+                    os.close(descriptor)
+            else:
+                poller.unregister(ready)
+                pid, status = children.pop(ready)
+                with suppress(BrokenPipeError):  # it has its answer and does not listen any more
+                    os.write(status, _STATUS.pack(os.waitpid(pid, 0)[1]))
+                os.close(status)
+                os.close(ready)
+
+
+def _fork(request: bytes, file: int, answer: int) -> tuple[int, int]:
+    """Start a child on a request; returns its pidfd and its number."""
+    server = os.getpid()
+    pid = os.fork()
+    if pid:
+        return os.pidfd_open(pid), pid
+    try:
+        _run_child(request, file, answer, server=server)
+    finally:
+        os._exit(os.EX_SOFTWARE)
+
+
+_FILE, _ANSWER = 0, 3
+
+
+def _run_child(request: bytes, file: int, answer: int, *, server: int) -> NoReturn:
+    """Look at one file, tell, and end."""
+    os.dup2(file, _FILE)
+    os.dup2(answer, _ANSWER)
+    os.dup2(1, 2)  # libraries complain of damaged files on stderr
+    os.closerange(_ANSWER + 1, _DESCRIPTORS)
+    kind, limits, allowance = json.loads(request)
+    content = mmap.mmap(_FILE, 0, access=mmap.ACCESS_READ)
+    thumbnail = picture = b""
+    findings: Mapping[str, object]
+    try:
+        _confine(Allowance(**allowance), server=server)
+        width, height, thumbnail, picture = examine(
+            cast("BinaryIO", content), kind=kind, limits=Limits(**limits)
+        )
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        findings = {"width": width, "height": height, "peak_memory": peak}
+    except ImageProblem as problem:
+        detail = problem.detail[:1000]
+        findings = {"problem": problem.code, "params": problem.params, "detail": detail}
+    except Exception:  # noqa: BLE001 - a fault of ours: it must not look like one of the file
+        findings = {"trouble": traceback.format_exc()[-4000:]}
+    text = json.dumps(findings).encode()
+    for part in (_REPLY.pack(len(text), len(thumbnail), len(picture)) + text + thumbnail, picture):
+        view = memoryview(part)
+        while view:
+            view = view[os.write(_ANSWER, view) :]
+    os._exit(0)
+
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_NOBODY: Final = 65534
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def _confine(allowance: Allowance, *, server: int) -> None:
+    """Give up what decoding does not need, for good."""
+    if os.geteuid() == 0:
+        with suppress(OSError):  # not everywhere is there a nobody to become
+            os.setgroups([])
+            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # after the change of user: it resets
+    if os.getppid() != server:
+        os._exit(os.EX_SOFTWARE)
+    for limit, value in (
+        (resource.RLIMIT_AS, allowance.memory),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, 0),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(limit, (value, value))
+    # The soft limit ends it by SIGXCPU; SIGKILL, which the hard one sends, would look foreign.
+    resource.setrlimit(resource.RLIMIT_CPU, (allowance.cpu_seconds, allowance.cpu_seconds + 2))
+    signal.setitimer(signal.ITIMER_REAL, allowance.seconds)
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=os.dup(0)), client=int(sys.argv[1]))
+    os._exit(0)  # children die with their parent; there is nothing else to put away

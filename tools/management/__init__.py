@@ -1,0 +1,1 @@
+"""What the tools app adds to `manage.py`."""

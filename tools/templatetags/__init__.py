@@ -1,0 +1,1 @@
+"""What templates may load from the tools app."""

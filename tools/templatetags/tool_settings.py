@@ -1,0 +1,149 @@
+"""``{% settings_fields tool settings %}``: a tool's settings as HTML inputs.
+
+Our own few templates instead of the serializer library's: its HTML renderer is internal to
+its browsable pages.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django import template
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from rest_framework import serializers
+
+from tools.base import ColourField, Tool, ToolSettings
+
+register = template.Library()
+
+
+@dataclass(frozen=True)
+class Option:
+    """One of the values that a setting can have."""
+
+    id: str
+    value: str
+    label: str
+    selected: bool
+    disabled: bool = False
+
+
+@dataclass(frozen=True)
+class Input:
+    """One setting as its template sees it."""
+
+    id: str
+    name: str
+    label: str
+    help: str
+    errors: list[str]
+    value: Any
+    required: bool
+    described_by: str
+    """Ids of the help and error texts, for ``aria-describedby``."""
+    options: list[Option]
+    minimum: float | None
+    maximum: float | None
+    step: str
+    longest: int | None
+    template: str
+
+    @property
+    def other(self) -> str:
+        """The value, if it is none of the options."""
+        known = any(option.selected for option in self.options)
+        return "" if known or self.value is None else str(self.value)
+
+
+@register.simple_tag
+def settings_fields(
+    tool: Tool,
+    settings: ToolSettings | Mapping[str, Any] | None = None,
+    prefix: str = "setting",
+) -> SafeString:
+    """Render all settings of ``tool``, under their own names, with ids below ``prefix``.
+
+    ``settings`` are what to show: a plain mapping, the ``bound`` settings of a
+    `SettingsInvalid` (then with their errors), or nothing for the defaults.
+    """
+    rendered = (
+        render_to_string(f"tools/fields/{field.template}.html", {"field": field})
+        for field in _inputs(tool, settings, prefix=prefix)
+    )
+    return mark_safe("".join(rendered))  # noqa: S308 - each part was escaped by its template
+
+
+def _inputs(
+    tool: Tool, settings: ToolSettings | Mapping[str, Any] | None, *, prefix: str
+) -> Iterator[Input]:
+    bound = settings if isinstance(settings, ToolSettings) else tool.Settings()
+    given = bound.data if isinstance(settings, ToolSettings) else (settings or {})
+    errors = bound.errors if hasattr(bound, "initial_data") else {}
+    for name, field in bound.fields.items():
+        value = given.get(name, field.get_initial())
+        at = f"{prefix}-{name}"
+        wrong = [str(error) for error in errors.get(name, [])]
+        notes = [f"{at}-help"] if field.help_text else []
+        notes += [f"{at}-error"] if wrong else []
+        yield Input(
+            id=at,
+            name=name,
+            label=str(field.label),
+            help=str(field.help_text or ""),
+            errors=wrong,
+            value=value,
+            required=field.required,
+            described_by=" ".join(notes),
+            options=list(_options(tool, field, value, at=at)),
+            minimum=getattr(field, "min_value", None),
+            maximum=getattr(field, "max_value", None),
+            step="1" if isinstance(field, serializers.IntegerField) else "any",
+            longest=getattr(field, "max_length", None),
+            template=_template(field),
+        )
+
+
+def _template(field: serializers.Field[Any, Any, Any, Any]) -> str:
+    """The template for a kind of field. Raises `TypeError` for one that has none."""
+    match field:
+        case serializers.BooleanField():
+            return "checkbox"
+        case serializers.ChoiceField():
+            return "segmented" if field.style.get("widget") == "segmented" else "select"
+        case serializers.IntegerField() | serializers.FloatField():
+            return "number"
+        case ColourField():
+            return "colour"
+        case serializers.CharField():
+            return "text"
+    raise TypeError(f"There is no form field for a {type(field).__name__}.")
+
+
+def _options(
+    tool: Tool, field: serializers.Field[Any, Any, Any, Any], value: Any, *, at: str
+) -> Iterator[Option]:
+    if isinstance(field, ColourField):
+        for colour in field.style.get("swatches", ()):
+            label = _("Transparent") if colour == "transparent" else colour
+            yield Option(f"{at}-{colour.strip('#')}", colour, label, colour == value)
+    elif isinstance(field, serializers.ChoiceField):
+        usual = tool.defaults()
+        works = tool.unavailable_reason(usual) is None
+        prices = {
+            choice: tool.price_for({**usual, field.field_name: choice}) for choice in field.choices
+        }
+        for choice, text in field.choices.items():
+            # Greyed out only where this choice is what is missing, not the tool as a whole.
+            missing = works and tool.unavailable_reason({**usual, field.field_name: choice})
+            label = str(text)
+            if missing:
+                label = _("{label} · not installed").format(label=label)
+            elif len(set(prices.values())) > 1:
+                credits_ = ngettext("{n} credit", "{n} credits", prices[choice])
+                label = f"{label} · {credits_.format(n=prices[choice])}"
+            yield Option(
+                f"{at}-{choice}", str(choice), label, str(choice) == str(value), bool(missing)
+            )
