@@ -2,7 +2,7 @@
 
 import hmac
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
 from django.utils import timezone
@@ -12,9 +12,11 @@ from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from accounts.models import KEY_START, READ, RUN, SHOWN_CHARACTERS, ApiKey, User, digest_of
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # which itself imports what the settings name here
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 """How exact ``last_used_at`` is; a write for every request would be a waste."""
@@ -60,7 +62,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 class HasScope(BasePermission):
     """Signed-in people may do what pages let them; keys need ``read``, or ``run`` to change."""
 
-    def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002
+    def has_permission(self, request: Request, view: "APIView") -> bool:  # noqa: ARG002
         """False for strangers (401); raises ``ScopeMissing`` (403) for keys that fall short."""
         if not request.user.is_authenticated:
             return False

@@ -22,18 +22,18 @@ def disagreements() -> Iterator[str]:
 
 
 def _held() -> Iterator[str]:
-    """5 and 9: what a hold still has is what its open items may cost; after the last, nothing."""
-    needed = dict(
-        Item.objects.filter(state__in=ON_HOLD, held_price__gt=0, hold__isnull=False)
-        .values_list("hold_id")
-        .annotate(credits=Sum("held_price"))
-    )
-    there = ledger.holds_open()
-    for hold_id in sorted(needed.keys() | there.keys()):
-        if needed.get(hold_id, 0) != there.get(hold_id, 0):
+    """5 and 9: what a batch has on hold is what its open items may cost; after the last, nothing."""
+    open_items = Item.objects.filter(state__in=ON_HOLD, held_price__gt=0, hold__isnull=False)
+    needed = {
+        Batch(uid=uid).reference: total
+        for uid, total in open_items.values_list("batch__uid").annotate(total=Sum("held_price"))
+    }
+    there = ledger.open_references()
+    for reference in sorted(needed.keys() | there.keys()):
+        if needed.get(reference, 0) != there.get(reference, 0):
             yield (
-                f"Hold {hold_id} has {there.get(hold_id, 0)} credits, but its open items "
-                f"need {needed.get(hold_id, 0)}."
+                f"{reference} has {there.get(reference, 0)} credits on hold, but its open items "
+                f"need {needed.get(reference, 0)}."
             )
 
 
@@ -58,20 +58,12 @@ def _compare_done(prices: dict[uuid.UUID, int]) -> Iterator[str]:
 
 def _captured_but_not_done() -> Iterator[str]:
     """6, the other way: nothing was charged for an item that is not done."""
-    chunk: dict[uuid.UUID, int] = {}
-    for uid, amount in ledger.captures():
-        chunk[uid] = amount
-        if len(chunk) == CHUNK:
-            yield from _compare_captured(chunk)
-            chunk = {}
-    yield from _compare_captured(chunk)
-
-
-def _compare_captured(amounts: dict[uuid.UUID, int]) -> Iterator[str]:
+    captured = ledger.captured_by_item()
     # Items of a deleted batch are gone; the ledger stays, and there is nothing to compare.
-    wrong = Item.objects.filter(uid__in=amounts).exclude(state=ItemState.DONE, price__gt=0)
-    for uid in wrong.values_list("uid", flat=True):
-        yield f"Item {uid} is not done, but {amounts[uid]} credits were captured."
+    others = Item.objects.exclude(state=ItemState.DONE, price__gt=0)
+    for uid in others.values_list("uid", flat=True).iterator():
+        if uid in captured:
+            yield f"Item {uid} is not done, but {captured[uid]} credits were captured."
 
 
 def _ended_but_open() -> Iterator[str]:

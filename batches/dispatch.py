@@ -12,7 +12,7 @@ item's claim before it does anything.
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import django_rq
@@ -20,6 +20,8 @@ import redis
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 from rq import Queue
 
 from batches.models import Batch, Item, ItemQuerySet
@@ -97,10 +99,18 @@ def forget_lost_rings(*, now: datetime) -> int:
     return forget_rings(waiting.filter(rung_at__lt=now - RING_AGAIN_AFTER))
 
 
+@cache
 def connection() -> redis.Redis:
-    """The connection to Valkey that the queues use."""
-    client: redis.Redis = django_rq.get_connection("io")
-    return client
+    """This process's connections to Valkey, shared by its threads.
+
+    A server that is away is given up on after a few hundredths of a second: the database knows
+    what there is to do, and nobody waits for a doorbell.
+    """
+    server = settings.RQ_QUEUES["io"]
+    retry = Retry(ExponentialBackoff(cap=0.05, base=0.01), 2)
+    if url := server.get("URL"):
+        return redis.Redis.from_url(url, retry=retry)
+    return redis.Redis(unix_socket_path=server["UNIX_SOCKET_PATH"], db=server["DB"], retry=retry)
 
 
 def _take(
@@ -127,7 +137,7 @@ def _ring(queue: str, job: str, calls: Sequence[dict[str, Any]]) -> None:
 
 def _push(queue: str, job: str, calls: Iterable[dict[str, Any]]) -> None:
     try:
-        django_rq.get_queue(queue).enqueue_many(
+        django_rq.get_queue(queue, connection=connection()).enqueue_many(
             [
                 Queue.prepare_data(job, kwargs=call, timeout=-1, result_ttl=0, failure_ttl=3600)
                 for call in calls

@@ -89,7 +89,8 @@ _NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NON
 # The one prefix behind which a network without IPv4 sees the public IPv4 hosts.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
-_BAD_CHARACTERS = re.compile(r"[\x00-\x20\x7f-\xa0\s\\]")
+# Control characters, spaces of every kind, the backslash, half characters.
+_BAD_CHARACTERS = re.compile(r"[\x00-\x20\x7f-\xa0\s\\\ud800-\udfff]")
 _PARTS = re.compile(  # RFC 3986, appendix B; the fragment is never sent
     r"(?:(?P<scheme>[^:/?#]*):)?(?://(?P<authority>[^/?#]*))?"
     r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#.*)?"
@@ -235,14 +236,8 @@ class _Place:
 def _place(url: str, allow: Sequence[str]) -> _Place:
     """Take an address apart, strictly: what parsers disagree about is refused, not guessed."""
     url = url.strip(" \t\r\n")
-    if len(url) > MAX_URL or _BAD_CHARACTERS.search(url):
-        raise FetchError("bad_url")
-    try:
-        url.encode()
-    except UnicodeEncodeError as error:  # half a character
-        raise FetchError("bad_url") from error
     parts = _PARTS.fullmatch(url)
-    if not parts:
+    if not parts or len(url) > MAX_URL or _BAD_CHARACTERS.search(url):
         raise FetchError("bad_url")
     scheme = (parts["scheme"] or "").lower()
     if scheme not in PORTS:

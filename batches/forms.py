@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from batches import intake, messages
 from batches.models import Original
+from batches.names import clean_name
 from batches.sources import url_list
 from batches.sources.base import Row
 
@@ -56,7 +57,7 @@ class Refusal:
 
 def receive(owner: User, file: UploadedFile) -> Original | Refusal:
     """Take one uploaded file in, or say why not."""
-    name = intake.clean_name(file.name or "")
+    name = clean_name(file.name or "")
     if (file.size or 0) > settings.IMAGE_MAX_BYTES:  # not even read into memory
         size = f"{(file.size or 0) / MEBIBYTE:.1f}"
         limit = settings.IMAGE_MAX_BYTES // MEBIBYTE

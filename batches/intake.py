@@ -1,7 +1,6 @@
 """Images in: files become originals, rows become items. Everything is judged before money moves."""
 
 import hashlib
-import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +15,11 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from batches import fetch, messages, storage
 from batches.models import Batch, Item, Original
+from batches.names import Names, clean_name
 from batches.sources.base import Row
 from batches.states import ItemState
 from tools.base import SettingsInvalid, Tool
 from tools.engines import guard, images
-
-NAMELESS = "image"
-LONGEST_NAME = 120
 
 
 class ImageRefused(Exception):
@@ -163,9 +160,7 @@ def _item(
         try:
             item.source_url = fetch.check_url(row.url, allow=settings.FETCH_ALLOW)
         except fetch.FetchError as error:
-            problems.append(
-                RowError(index, f"{at}/url", error.code, _refusal(error), error.params)
-            )
+            problems.append(RowError(index, f"{at}/url", error.code, _refusal(error), error.params))
     try:
         item.settings = tool.clean(row.settings, base=batch.settings)
         item.held_price = tool.max_price(item.settings)
@@ -210,41 +205,3 @@ def _name_of(item: Item) -> str:
     if item.original:
         return item.original.name
     return unquote(PurePosixPath(urlsplit(item.source_url).path).name)
-
-
-def clean_name(name: str) -> str:
-    """A file name that is safe to show, to save and to put into a ZIP; never empty.
-
-    Folders, control characters and characters that some file system refuses are gone.
-    """
-    name = name.replace("\\", "/").rsplit("/", 1)[-1]
-    name = re.sub(r'[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069<>:"|?*]', "", name)
-    name = name.strip(" .")
-    if len(name) > LONGEST_NAME:
-        stem, dot, extension = name.rpartition(".")
-        keep = LONGEST_NAME - len(extension) - 1
-        name = stem[:keep] + dot + extension if dot and keep > 0 else name[:LONGEST_NAME]
-    return name or NAMELESS
-
-
-class Names:
-    """Numbers names that come twice: `front.png`, `front-2.png`. Case makes no difference."""
-
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
-        self._next: dict[str, int] = {}
-
-    def unique(self, name: str) -> str:
-        """The name itself, or the first free numbered one."""
-        candidate, stem, extension = name, *_split(name)
-        while candidate.casefold() in self._taken:
-            number = self._next.get(name.casefold(), 2)
-            self._next[name.casefold()] = number + 1
-            candidate = f"{stem}-{number}{extension}"
-        self._taken.add(candidate.casefold())
-        return candidate
-
-
-def _split(name: str) -> tuple[str, str]:
-    stem, dot, extension = name.rpartition(".")
-    return (stem, dot + extension) if dot and stem else (name, "")

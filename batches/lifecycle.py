@@ -69,6 +69,19 @@ class ToolUnavailable(Refused):
     code = "tool_unavailable"
 
 
+def refuse_too_many(owner: User, count: int) -> None:
+    """Raise `BatchTooLarge` for more images than the owner's plan takes in one batch."""
+    limit = plans.plan_for(owner).batch_images
+    if count > limit:
+        raise BatchTooLarge(
+            _("{count} images are more than one batch takes ({limit}). Split them.").format(
+                count=count, limit=limit
+            ),
+            limit=limit,
+            count=count,
+        )
+
+
 def create(
     owner: User,
     tool: Tool,
@@ -84,15 +97,7 @@ def create(
 
     Raises `SettingsInvalid`, `intake.RowsInvalid` or a `Refused`; then nothing is stored.
     """
-    limit = plans.plan_for(owner).batch_images
-    if len(rows) > limit:
-        raise BatchTooLarge(
-            _("{count} images are more than one batch takes ({limit}). Split them.").format(
-                count=len(rows), limit=limit
-            ),
-            limit=limit,
-            count=len(rows),
-        )
+    refuse_too_many(owner, len(rows))
     if not rows:
         raise Refused(_("A batch needs at least one image."))
     cleaned = tool.clean(settings or {})
@@ -182,9 +187,7 @@ def finish_cancelling(batch: Batch) -> Batch:
         with transaction.atomic():
             # Nothing can settle while we have the account, so what we read is what we move.
             ledger.lock(batch.owner_id)
-            chunk = list(
-                batch.items.filter(state__in=open_states).order_by("pk")[:RELEASE_CHUNK]
-            )
+            chunk = list(batch.items.filter(state__in=open_states).order_by("pk")[:RELEASE_CHUNK])
             if not chunk:
                 break
             Item.objects.filter(pk__in=[item.pk for item in chunk]).advance(
@@ -232,8 +235,20 @@ def retry(
         # Under the batch's lock nobody else retries, and failed items move in no other way.
         Item.objects.bulk_update(
             chosen,
-            ["settings", "held_price", "generation", "attempt", "tries", "losses", "error_code",
-             "error_params", "started_at", "finished_at", "retry_at", "rung_at"],
+            [
+                "settings",
+                "held_price",
+                "generation",
+                "attempt",
+                "tries",
+                "losses",
+                "error_code",
+                "error_params",
+                "started_at",
+                "finished_at",
+                "retry_at",
+                "rung_at",
+            ],
             batch_size=100,
         )
         _hold_and_move(
@@ -391,8 +406,9 @@ def _refuse_unavailable(tool: Tool, settings: Mapping[str, Any]) -> None:
         dispatch.queue_for(tool.slug)
     except dispatch.NoEngine:
         raise ToolUnavailable(
-            _("No engine of this site can run it. Add one of {kinds} to STUDIO_ENGINE_QUEUES.")
-            .format(kinds=", ".join(tool.engines))
+            _(
+                "No engine of this site can run it. Add one of {kinds} to STUDIO_ENGINE_QUEUES."
+            ).format(kinds=", ".join(tool.engines))
         ) from None
 
 

@@ -6,8 +6,13 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 TEXTS = {
-    "source_unreachable": _(
-        "We couldn't open this address (no answer in {seconds} s). Check it in a browser, then retry."
+    "source_unreachable": _("We couldn't open this address. Check it in a browser, then retry."),
+    "source_unreachable.seconds": _(
+        "We couldn't open this address (no answer in {seconds} s). "
+        "Check it in a browser, then retry."
+    ),
+    "source_unreachable.status": _(
+        "The site couldn't give us the image (error {status}). Retry later, or upload the file."
     ),
     "source_forbidden": _(
         "The site refused us ({status}). Make the image public or upload the file."
@@ -18,15 +23,14 @@ TEXTS = {
         "Use a public http or https address, or upload the file."
     ),
     "source_redirects": _(
-        "This address redirects too often, or to a place that can't be used. "
-        "Use the final address."
+        "This address redirects too often, or to a place that can't be used. Use the final address."
     ),
     "source_not_image": _("This address gives a web page, not an image."),
     "source_missing": _("This upload isn't here any more. Upload the file again."),
     "format_unsupported": _(
         "This is a {format} file. Use JPG, PNG, WebP, GIF, AVIF, HEIC, BMP or TIFF."
     ),
-    "file_too_large": _("{size} MB; the limit is {limit} MB. Make the file smaller, then retry."),
+    "file_too_large": _("{size} MB; the limit is {max} MB. Make the file smaller, then retry."),
     "dimensions_too_large": _("{w} × {h} px is more than this model takes ({max} MP)."),
     "dimensions_too_small": _("{w} × {h} px is less than this tool needs."),
     "file_unreadable": _("This file can't be read here ({reason})."),
@@ -49,11 +53,10 @@ TEXTS = {
 }
 
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "source_unreachable": {"seconds": 20},
     "source_forbidden": {"status": 403},
     "source_not_found": {"status": 404},
     "format_unsupported": {"format": _("unknown")},
-    "file_too_large": {"size": _("Over 20"), "limit": 20},
+    "file_too_large": {"size": _("Over 20"), "max": 20},
     "dimensions_too_large": {"w": "?", "h": "?", "max": 50},
     "dimensions_too_small": {"w": "?", "h": "?"},
     "file_unreadable": {"reason": "?"},
@@ -66,6 +69,11 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def text(code: str, params: Mapping[str, Any] | None = None) -> str:
-    """The sentence for a code, in the reader's language; an unknown code gets the general one."""
-    template = TEXTS.get(code, TEXTS["processing_failed"])
-    return str(template).format(**{**DEFAULTS.get(code, {}), **(params or {})})
+    """The sentence for a code, in the reader's language; an unknown code gets the general one.
+
+    Where a figure makes for a better sentence there is one under `code.figure`.
+    """
+    params = params or {}
+    better = (TEXTS[name] for key in params if (name := f"{code}.{key}") in TEXTS)
+    template = next(better, TEXTS.get(code, TEXTS["processing_failed"]))
+    return str(template).format(**{**DEFAULTS.get(code, {}), **params})

@@ -157,7 +157,7 @@ def _fetch_one(item_id: int) -> None:
             file.seek(0)
             original, _created = intake.receive(item.batch.owner, file.read(), name=item.name)
     except downloads.FetchError as error:
-        settled = _stop(item, error.code, error.params, again=error.transient)
+        settled = _stop(item, error.code, _figures(error), again=error.transient)
     except intake.ImageRefused as refused:
         settled = _stop(item, refused.code, refused.params, again=False)
     except Exception:
@@ -172,6 +172,15 @@ def _fetch_one(item_id: int) -> None:
         )
     if settled:
         lifecycle.settled(item.batch_id, now=timezone.now())
+
+
+def _figures(error: downloads.FetchError) -> dict[str, object]:
+    """The figures of a download's message: sizes in megabytes, as an upload's refusal has them."""
+    try:
+        images.check_bytes(error.params.get("size") or 1)
+    except images.ImageProblem as too_large:
+        return too_large.params
+    return dict(error.params)
 
 
 def _claim(item_id: int, to: ItemState) -> Item | None:
@@ -238,7 +247,11 @@ def _store(item: Item, position: int, output: Output) -> Result:
     if output.image is None:
         data = output.text.encode()
         return Result(
-            item=item, position=position, format="txt", text=output.text, bytes=len(data),
+            item=item,
+            position=position,
+            format="txt",
+            text=output.text,
+            bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
         )
     if item.token is None:
@@ -267,7 +280,5 @@ def _stop(item: Item, code: str, params: dict[str, object], *, again: bool) -> b
     """End a try that went wrong: later again where that can help, else the item fails."""
     if again and item.tries + 1 < MOST_TRIES:
         wait = BACK_OFF[min(item.tries, len(BACK_OFF) - 1)]
-        return bool(
-            lifecycle.put_back(item, tries=item.tries + 1, retry_at=timezone.now() + wait)
-        )
+        return bool(lifecycle.put_back(item, tries=item.tries + 1, retry_at=timezone.now() + wait))
     return lifecycle.fail_item(item, code, params, token=item.token)

@@ -1,7 +1,6 @@
 """The reading side: counts, credits and time left. Counted at each look, never stored."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
@@ -52,10 +51,19 @@ class Progress:
 
 def of(batch: Batch, *, now: datetime) -> Progress:
     """Count the items of a batch: one query, and one more for the pace while it runs."""
-    rows = {
-        row["state"]: row
-        for row in Item.objects.filter(batch=batch)
-        .values("state")
+    return of_many([batch], now=now)[batch.pk]
+
+
+def of_many(batches: Sequence[Batch], *, now: datetime | None) -> dict[int, Progress]:
+    """Count the items of several batches, by the batches' ids.
+
+    One query for all of them, and one more for the pace of each that runs; `now` may be
+    nothing where nobody asks for the time left.
+    """
+    found: dict[int, dict[str, dict[str, int]]] = {batch.pk: {} for batch in batches}
+    rows = (
+        Item.objects.filter(batch__in=found)
+        .values("batch", "state")
         .annotate(
             n=Count("pk"),
             quote=Coalesce(Sum("held_price"), 0),
@@ -63,7 +71,16 @@ def of(batch: Batch, *, now: datetime) -> Progress:
             used=Coalesce(Sum("price"), 0),
             review=Count("pk", filter=~Q(review=[])),
         )
-    }
+    )
+    for row in rows:
+        found[row["batch"]][row["state"]] = row
+    return {batch.pk: _progress(batch, found[batch.pk], now=now) for batch in batches}
+
+
+def _progress(
+    batch: Batch, rows: Mapping[str, Mapping[str, int]], *, now: datetime | None
+) -> Progress:
+    """One batch's figures from its rows, one for each state of items."""
 
     def total_of(column: str, *states: ItemState) -> int:
         return sum(rows[state][column] for state in states if state in rows)
@@ -90,20 +107,16 @@ def of(batch: Batch, *, now: datetime) -> Progress:
     )
 
 
-def counts(batches: Iterable[Batch]) -> dict[int, Counter[ItemState]]:
-    """Items by state of several batches, by the batches' ids: one query for a whole list."""
-    found: dict[int, Counter[ItemState]] = {batch.pk: Counter() for batch in batches}
-    rows = Item.objects.filter(batch__in=found).values("batch", "state").annotate(n=Count("pk"))
-    for row in rows:
-        found[row["batch"]][ItemState(row["state"])] = row["n"]
-    return found
-
-
 def _time_left(
-    batch: Batch, done: int, total: int, left: int, now: datetime
+    batch: Batch, done: int, total: int, left: int, now: datetime | None
 ) -> tuple[int, int] | None:
     """A range in seconds, or nothing before the pace can be known (5 items, or a tenth)."""
-    if batch.state != BatchState.RUNNING or not left or done < min(5, max(2, total // 10)):
+    if (
+        now is None
+        or batch.state != BatchState.RUNNING
+        or not left
+        or done < min(5, max(2, total // 10))
+    ):
         return None
     recent = (
         Item.objects.filter(batch=batch, state=ItemState.DONE)

@@ -149,7 +149,9 @@ class NewBatchSerializer(Strict):
         help_text="What a bad row does: fail the request, or become a failed item at no cost.",
     )
     reuse = serializers.BooleanField(
-        required=False, default=True, help_text="False runs even what an earlier result could serve."
+        required=False,
+        default=True,
+        help_text="False runs even what an earlier result could serve.",
     )
 
     def validate_tool(self, slug: str) -> str:
@@ -214,11 +216,16 @@ class ItemFilterSerializer(serializers.Serializer):
         return _chosen(words, [*dict.fromkeys(ITEM_WORDS.values()), "needs_review"])
 
 
-class ResultChoiceSerializer(serializers.Serializer):
-    """Which of an item's results, and whether to save or to show it."""
+class DownloadSerializer(serializers.Serializer):
+    """Whether a file is to be saved or to be shown."""
+
+    download = serializers.BooleanField(required=False, default=False)
+
+
+class ResultChoiceSerializer(DownloadSerializer):
+    """Which of an item's results."""
 
     position = serializers.IntegerField(required=False, default=0, min_value=0, max_value=32767)
-    download = serializers.BooleanField(required=False, default=False)
 
 
 class UploadFormSerializer(serializers.Serializer):

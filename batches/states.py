@@ -49,9 +49,7 @@ BATCH_MOVES: Mapping[BatchState, frozenset[BatchState]] = {
     BatchState.RUNNING: frozenset(
         {BatchState.SAMPLED, BatchState.PAUSED, BatchState.CANCELLING, BatchState.FINISHED}
     ),
-    BatchState.SAMPLED: frozenset(
-        {BatchState.RUNNING, BatchState.CANCELLING, BatchState.FINISHED}
-    ),
+    BatchState.SAMPLED: frozenset({BatchState.RUNNING, BatchState.CANCELLING, BatchState.FINISHED}),
     # What was in hand when the batch was paused still finishes, and may be the last.
     BatchState.PAUSED: frozenset(
         {BatchState.RUNNING, BatchState.SAMPLED, BatchState.CANCELLING, BatchState.FINISHED}

@@ -19,6 +19,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import TooManyFilesSent
 from django.core.paginator import Paginator
 from django.db import transaction
+from django.db.models import Sum
 from django.http import (
     FileResponse,
     Http404,
@@ -45,7 +46,8 @@ from batches import lifecycle, progress, storage
 from batches.exports import archive
 from batches.forms import NewBatchForm, Refusal, receive
 from batches.models import Batch, Item, Original, Result
-from batches.states import RETRYABLE, BatchState, ItemState
+from batches.sources.base import Row
+from batches.states import BATCH_MOVES, RETRYABLE, BatchState, ItemState
 from credits import ledger
 from tools import registry
 from tools.base import SettingsInvalid, Tool, ToolSettings
@@ -56,6 +58,8 @@ PROBLEMS_SHOWN = 5
 """Lines that a message lists; the cards have them all."""
 SAMPLE = 3
 """Images of "run a few first"."""
+
+THUMBNAIL = "image/webp"
 
 View = Callable[..., HttpResponseBase]
 
@@ -139,26 +143,14 @@ def _create(request: HttpRequest, tool: Tool, form: NewBatchForm) -> HttpRespons
         form.add_error(None, _("Choose at least one image, or paste an address."))
         return _new_page(request, tool, form, status=422)
     try:
-        with transaction.atomic():
-            batch = lifecycle.create(
-                _user(request),
-                tool,
-                rows,
-                settings=tool.clean(request.POST),
-                name=form.cleaned_data["batch_name"],
-                skip_invalid=True,
-            )
-            problems = [
-                _problem(item, rows[item.position].line)
-                for item in batch.items.filter(state=ItemState.FAILED).order_by("position")
-            ]
-            if len(problems) == len(rows):
-                raise _NothingUsable(problems)
-            lifecycle.start(batch, sample=form.cleaned_data["sample"] or 0)
+        batch, problems = _make_and_start(request, tool, form, rows)
     except SettingsInvalid as invalid:
         form.add_error(None, _("A setting needs another value. It is marked below."))
+        for error in invalid.errors:
+            if not error.field:
+                form.add_error(None, error.detail)
         return _new_page(request, tool, form, invalid=invalid, status=422)
-    except _NothingUsable as unusable:
+    except NothingUsable as unusable:
         form.add_error(None, _("None of these images can be used."))
         for problem in unusable.problems[:CARDS_PER_PAGE]:
             form.add_error(None, problem)
@@ -172,7 +164,32 @@ def _create(request: HttpRequest, tool: Tool, form: NewBatchForm) -> HttpRespons
     return redirect(batch)
 
 
-class _NothingUsable(Exception):
+def _make_and_start(
+    request: HttpRequest, tool: Tool, form: NewBatchForm, rows: Sequence[Row]
+) -> tuple[Batch, list[str]]:
+    """A running batch and what is wrong with some of its images; both or neither.
+
+    Raises `NothingUsable` and whatever `lifecycle.create` and `lifecycle.start` raise.
+    """
+    with transaction.atomic():
+        batch = lifecycle.create(
+            _user(request),
+            tool,
+            rows,
+            settings=tool.clean(request.POST),
+            name=form.cleaned_data["batch_name"],
+            skip_invalid=True,
+        )
+        problems = [
+            _problem(item, rows[item.position].line)
+            for item in batch.items.filter(state=ItemState.FAILED).order_by("position")
+        ]
+        if len(problems) == len(rows):
+            raise NothingUsable(problems)
+        return lifecycle.start(batch, sample=form.cleaned_data["sample"] or 0), problems
+
+
+class NothingUsable(Exception):
     """Every image has something wrong with it: there is nothing to start."""
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -197,12 +214,10 @@ def _tell_what_was_left_out(
         messages.info(request, text.format(n=form.duplicates))
     for problem in problems[:PROBLEMS_SHOWN]:
         messages.warning(request, problem)
-    if more := len(problems) - PROBLEMS_SHOWN:
-        if more > 0:
-            text = ngettext(
-                "{n} more image can't be used.", "{n} more images can't be used.", more
-            )
-            messages.warning(request, text.format(n=more))
+    more = len(problems) - PROBLEMS_SHOWN
+    if more > 0:
+        text = ngettext("{n} more image can't be used.", "{n} more images can't be used.", more)
+        messages.warning(request, text.format(n=more))
 
 
 def _new_page(
@@ -233,15 +248,23 @@ def _new_page(
         "refused": refused,
         "settings_form": _settings_form(request, tool, invalid),
         "short": short,
-        "fitting": short.available // price if short and price else 0,
+        "fitting": _fitting(tool, request, short) if short else 0,
         "price": price,
+        "price_from": min([price, *(rule["credits"] for rule in tool.price_rules())]),
         "price_rules": json.dumps(tool.price_rules()),
         "unavailable": tool.unavailable_reason(),
         "limit": limit,
+        "max_bytes": settings.IMAGE_MAX_BYTES,
         "max_megabytes": settings.IMAGE_MAX_BYTES // 2**20,
         "sample": SAMPLE,
     }
     return TemplateResponse(request, "batches/new.html", context, status=status)
+
+
+def _fitting(tool: Tool, request: HttpRequest, short: ledger.InsufficientCredits) -> int:
+    """How many images the credits that are there would do."""
+    price = tool.max_price(tool.clean(request.POST))
+    return short.available // price if price else 0
 
 
 def _settings_form(
@@ -284,11 +307,18 @@ def index(request: HttpRequest) -> TemplateResponse:
     """One's own batches, newest first."""
     own = Batch.objects.visible_to(_user(request)).order_by("-created_at", "-pk")
     page = Paginator(own, BATCHES_PER_PAGE).get_page(request.GET.get("page"))
-    counts = progress.counts(page.object_list)
-    rows = [
-        {"batch": batch, "tool": _tool_name(batch), "counts": counts[batch.pk]}
-        for batch in page.object_list
-    ]
+    looks = progress.of_many(list(page.object_list), now=None)
+    rows = []
+    for batch in page.object_list:
+        look = looks[batch.pk]
+        rows.append(
+            {
+                "batch": batch,
+                "tool": _tool_name(batch),
+                "headline": _headline(batch, look),
+                "progress": look,
+            }
+        )
     return TemplateResponse(
         request, "batches/index.html", {"here": "batches", "page": page, "rows": rows}
     )
@@ -374,56 +404,47 @@ def results_zip(request: HttpRequest, uid: UUID) -> StreamingHttpResponse:
 @signed_in
 def upload_thumbnail(request: HttpRequest, uid: UUID) -> FileResponse:
     """A small picture of an original."""
-    original = get_object_or_404(Original.objects.visible_to(_user(request)), uid=uid)
-    return _file(storage.ORIGINALS, original.thumbnail_key, content_type="image/webp")
+    found = get_object_or_404(Original.objects.visible_to(_user(request)), uid=uid)
+    return archive.picture_response(
+        storage.ORIGINALS, found.thumbnail_key, content_type=THUMBNAIL, name=f"{found.uid}.webp"
+    )
 
 
 @require_GET
 @signed_in
 def original(request: HttpRequest, uid: UUID) -> FileResponse:
-    """The picture as it came in."""
-    item = get_object_or_404(
-        Item.objects.visible_to(_user(request)).select_related("original"), uid=uid
-    )
-    if item.original is None:
-        raise Http404
-    return _file(
-        storage.ORIGINALS, item.original.key, content_type=item.original.content_type
+    """An image of a batch as it came in."""
+    own = Item.objects.visible_to(_user(request)).filter(original__isnull=False)
+    item = get_object_or_404(own.select_related("original"), uid=uid)
+    found = cast("Original", item.original)
+    return archive.picture_response(
+        storage.ORIGINALS, found.key, content_type=found.content_type, name=found.name
     )
 
 
 @require_GET
 @signed_in
 def thumbnail(request: HttpRequest, uid: UUID) -> FileResponse:
-    """A small picture of the first result."""
-    result = _result(request, uid)
-    return _file(storage.RESULTS, result.thumbnail_key, content_type="image/webp")
+    """A small picture of an item's first result."""
+    found = _result(request, uid)
+    if not found.thumbnail_key:
+        raise Http404
+    return archive.picture_response(
+        storage.RESULTS, found.thumbnail_key, content_type=THUMBNAIL, name=f"{uid}.webp"
+    )
 
 
 @require_GET
 @signed_in
 def result(request: HttpRequest, uid: UUID) -> HttpResponseBase:
-    """The first result, to look at or, with `?download`, to keep."""
-    found = _result(request, uid)
-    return archive.file_response(found, download="download" in request.GET)
+    """An item's first result, to look at or, with `?download=1`, to keep."""
+    wanted = request.GET.get("download", "") not in ("", "0")
+    return archive.file_response(_result(request, uid), download=wanted)
 
 
 def _result(request: HttpRequest, item_uid: UUID) -> Result:
     own = Result.objects.filter(item__batch__owner=_user(request)).select_related("item")
     return get_object_or_404(own, item__uid=item_uid, position=0)
-
-
-def _file(alias: str, key: str, *, content_type: str) -> FileResponse:
-    """A stored file, for its owner alone. A name always means the same bytes."""
-    try:
-        file = storage.open_file(alias, key)
-    except FileNotFoundError:
-        raise Http404 from None
-    response = FileResponse(file, content_type=content_type)
-    response["Cache-Control"] = "private, max-age=31536000, immutable"
-    response["X-Content-Type-Options"] = "nosniff"
-    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    return response
 
 
 # --- One look at a batch --------------------------------------------------------------
@@ -476,12 +497,16 @@ def _look(request: HttpRequest, batch: Batch, query: QueryDict, seen: Seen) -> d
     else:
         before = dict(enumerate(_pairs(seen.marks)))
         changed = [
-            pk for n, (pk, state, attempt) in enumerate(states)
+            pk
+            for n, (pk, state, attempt) in enumerate(states)
             if before.get(n) != _mark(state, attempt)
         ]
-    controls = f"{batch.state}.{counts.failed}.{int(counts.done > 0)}"
+    retryable = _retryable(batch) if counts.failed else 0
+    controls = f"{batch.state}.{retryable}.{int(counts.done > 0)}"
     said = f"{counts.finished * 4 // (counts.total or 1)}{'f' * bool(counts.failed)}"
-    place = {key: value for key, value in (("show", show), ("page", number)) if value not in ("", 1)}
+    place = {
+        key: value for key, value in (("show", show), ("page", number)) if value not in ("", 1)
+    }
     now_seen = {"marks": marks, "controls": controls, "credits": balance.available, "said": said}
     url = reverse("batches:poll", args=[batch.uid])
     return {
@@ -490,13 +515,16 @@ def _look(request: HttpRequest, batch: Batch, query: QueryDict, seen: Seen) -> d
         "settings_used": _settings_used(batch),
         "progress": counts,
         "segments": _segments(counts),
-        "headline": _headline(counts),
+        "headline": _headline(batch, counts),
         "time_left": _time_left(counts.eta_seconds),
         "took": _took(batch),
         "balance": balance,
-        "retryable": batch.state in RETRYABLE,
+        "may_retry": batch.state in RETRYABLE,
+        "retryable": retryable,
+        "may_cancel": BatchState.CANCELLING in BATCH_MOVES[BatchState(batch.state)],
+        "rest_credits": _rest_credits(batch),
         "cards": _cards(changed),
-        "whole_grid": bool(show),
+        "whole_grid": bool(show) and marks != seen.marks,
         "show": show,
         "page_number": number,
         "pages": range(1, pages + 1),
@@ -529,6 +557,18 @@ def _cards(ids: Sequence[int]) -> list[Item]:
     return list(found.prefetch_related("results"))
 
 
+def _retryable(batch: Batch) -> int:
+    """Failed items that have something to be run on; a file that was turned away was not kept."""
+    failed = batch.items.filter(state=ItemState.FAILED)
+    return failed.exclude(source_url="", original=None).count()
+
+
+def _rest_credits(batch: Batch) -> int:
+    """What the items cost at most that wait for somebody to start or approve them."""
+    waiting = batch.items.filter(state=ItemState.PENDING)
+    return waiting.aggregate(n=Sum("held_price"))["n"] or 0
+
+
 def _segments(counts: progress.Progress) -> list[Segment]:
     """The bar, longest part first, so that each covers the end of the one before."""
     good = counts.done - counts.needs_review
@@ -546,10 +586,10 @@ def _segments(counts: progress.Progress) -> list[Segment]:
     return segments[::-1]
 
 
-def _headline(counts: progress.Progress) -> str:
-    """The state of the batch in words; how it ended is read from the counts."""
-    if counts.state != BatchState.FINISHED:
-        return str(counts.state.label)
+def _headline(batch: Batch, counts: progress.Progress) -> str:
+    """The state of a batch in words; how it ended is read from the counts."""
+    if batch.state != BatchState.FINISHED:
+        return str(BatchState(batch.state).label)
     if not counts.failed:
         return _("Finished")
     return _("Finished with problems") if counts.done else _("All failed")
@@ -562,16 +602,18 @@ def _time_left(seconds: tuple[int, int] | None) -> str:
     if high < 100:  # in steps of five seconds: figures that dance are read by nobody
         low, high = max(5, low // 5 * 5), ceil(high / 5) * 5
         about = (low + high) // 10 * 5
-        return _("about {n} s left ({low}–{high})").format(n=about, low=low, high=high)
+        return _("about {n} s left ({low} to {high})").format(n=about, low=low, high=high)
     low, high = max(1, low // 60), ceil(high / 60)
     about = (low + high + 1) // 2
-    return _("about {n} min left ({low}–{high})").format(n=about, low=low, high=high)
+    return _("about {n} min left ({low} to {high})").format(n=about, low=low, high=high)
 
 
 def _took(batch: Batch) -> str:
     if batch.started_at is None or batch.finished_at is None:
         return ""
-    minutes, seconds = divmod(max(1, round((batch.finished_at - batch.started_at).total_seconds())), 60)
+    minutes, seconds = divmod(
+        max(1, round((batch.finished_at - batch.started_at).total_seconds())), 60
+    )
     if not minutes:
         return _("{seconds} s").format(seconds=seconds)
     return _("{minutes} min {seconds} s").format(minutes=minutes, seconds=seconds)

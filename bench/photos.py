@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SOURCES = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "retina.jpg")
+SOURCES = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "camera.png")
 CATALOGUE_SIZES = (
     (600, 600), (800, 1000), (1200, 1200), (1920, 1080), (1600, 2000),
     (2000, 2000), (2400, 3200), (4000, 3000),

@@ -1,28 +1,29 @@
-"""What all views of the HTTP API share: how bodies are read, how often one may ask, the schema."""
+"""What all views of the HTTP API share: how bodies are read, and how often one may ask.
+
+REST framework imports this module while it defines its views, so they can't be imported here.
+"""
 
 import json
 import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import IO, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import redis
 from django.conf import settings
 from django.core.cache import cache as counters
 from django.utils.translation import gettext as _
-from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
-from rest_framework.permissions import SAFE_METHODS, AllowAny
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
 
 HOUR = 3600
 
@@ -103,7 +104,7 @@ class HourlyLimit(BaseThrottle):
     def __init__(self) -> None:
         self._reset = 0
 
-    def allow_request(self, request: Request, view: APIView) -> bool:  # noqa: ARG002
+    def allow_request(self, request: Request, view: "APIView") -> bool:  # noqa: ARG002
         """Count the request; False when it is one too many (429)."""
         reads = request.method in SAFE_METHODS
         limit = settings.API_READS_PER_HOUR if reads else settings.API_WRITES_PER_HOUR
@@ -119,7 +120,7 @@ class HourlyLimit(BaseThrottle):
             log.warning("A request was not counted: %s", error)
             return True
         # On Django's request, where `RateLimitMiddleware` finds it.
-        request._request.rate_limit = {  # noqa: SLF001
+        request._request.rate_limit = {
             "Limit": limit,
             "Remaining": max(limit - count, 0),
             "Reset": self._reset,
@@ -129,24 +130,6 @@ class HourlyLimit(BaseThrottle):
     def wait(self) -> float:
         """Seconds until the next hour begins."""
         return float(self._reset)
-
-
-class SchemaView(APIView):
-    """``GET schema``: the OpenAPI document, open to everybody."""
-
-    permission_classes = [AllowAny]
-
-    @extend_schema(exclude=True)
-    def get(self, _request: Request) -> Response:
-        """The document as JSON."""
-        return Response(openapi_document())
-
-
-@cache
-def openapi_document() -> dict[str, Any]:
-    """The OpenAPI description of this version of the API."""
-    document: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
-    return document
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -7,4 +7,7 @@ class StudioConfig(AppConfig):
     """See the package's own docstring."""
 
     name = "studio"
-    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the checks of the configuration."""
+        from studio import checks  # noqa: F401

@@ -9,8 +9,18 @@ import sqlite3
 import zlib
 from pathlib import Path
 
-OWN_BUSINESS = {"migrate", "makemigrations", "check", "collectstatic", "compilemessages",
-                "makemessages", "fetchweights", "help", "spectacular", "test"}
+OWN_BUSINESS = {
+    "migrate",
+    "makemigrations",
+    "check",
+    "collectstatic",
+    "compilemessages",
+    "makemessages",
+    "fetchweights",
+    "help",
+    "spectacular",
+    "test",
+}
 """Commands that need no tables, or make them themselves."""
 
 _ROOT = Path(__file__).resolve().parent.parent

@@ -1,10 +1,10 @@
 """What the site needs to work, and what of it is not there."""
 
-import django_rq
 import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
 
+from batches import dispatch
 from studio.worker import workers_there
 
 
@@ -17,7 +17,7 @@ def missing() -> list[str]:
     except DatabaseError:
         gone.append("database")
     try:
-        client = django_rq.get_connection("io")
+        client = dispatch.connection()
         gone += [
             f"{queue} worker"
             for queue in settings.RQ_QUEUES

@@ -92,6 +92,34 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     return Response(body, status=body["status"], headers=headers, content_type=CONTENT_TYPE)
 
 
+def describe(result: dict[str, Any], **_about: Any) -> dict[str, Any]:
+    """Add to the OpenAPI document what every operation may answer; drf-spectacular calls it."""
+    text = {"type": "string"}
+    result["components"].setdefault("schemas", {})["Problem"] = {
+        "type": "object",
+        "description": "RFC 9457. Some codes carry more members, such as `required`.",
+        "required": ["type", "title", "status", "detail", "code", "request_id"],
+        "properties": {
+            **dict.fromkeys(("type", "title", "detail", "code", "request_id"), text),
+            "status": {"type": "integer"},
+            "errors": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["pointer", "code", "detail"],
+                    "properties": dict.fromkeys(("pointer", "code", "detail"), text),
+                },
+            },
+        },
+    }
+    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    refusal = {"description": "A refusal or failure.", "content": content}
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            operation["responses"]["default"] = refusal
+    return result
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler for addresses that lead nowhere."""
     if not request.path.startswith(API):

@@ -11,13 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-import django_rq
 from django.conf import settings
-from django.core.management import call_command
 from django.db import close_old_connections
 from django.utils import timezone
 
-from batches import lifecycle
+from batches import dispatch, lifecycle
 from studio import health, valkey
 from studio.supervisor import Child, Supervisor, manage, port_is_free
 from studio.worker import end_pulse
@@ -80,7 +78,6 @@ class Site:
         """
         if not settings.REDIS_URL:
             _start_valkey(self.supervisor)
-        call_command("migrate", verbosity=0, interactive=False)
         # Whoever held a claim under the last supervisor is gone with it.
         lifecycle.end_leases(now=timezone.now(), host=socket.gethostname())
         if not engines_only:
@@ -108,10 +105,16 @@ class Site:
             Child(
                 "web",
                 [
-                    sys.executable, "-m", "gunicorn", "studio.wsgi",
-                    "--bind", f"127.0.0.1:{settings.PORT}",
-                    "--config", str(Path(__file__).with_name("gunicorn_config.py")),
-                    "--chdir", str(settings.BASE_DIR),
+                    sys.executable,
+                    "-m",
+                    "gunicorn",
+                    "studio.wsgi",
+                    "--bind",
+                    f"127.0.0.1:{settings.PORT}",
+                    "--config",
+                    str(Path(__file__).with_name("gunicorn_config.py")),
+                    "--chdir",
+                    str(settings.BASE_DIR),
                 ],
                 WEB,
             )
@@ -165,7 +168,7 @@ def end_claims(child: Child, pid: int) -> None:
     try:
         close_old_connections()
         ended = lifecycle.end_leases(now=timezone.now(), worker=worker)
-        end_pulse(django_rq.get_connection(child.queue), queue=child.queue, worker=worker)
+        end_pulse(dispatch.connection(), queue=child.queue, worker=worker)
     except Exception:
         log.exception("The claims of %s could not be ended; their leases will run out.", worker)
     else:
@@ -189,4 +192,3 @@ def _start_valkey(supervisor: Supervisor) -> None:
         valkey.wait_until_it_answers(path, server)
     except RuntimeError as error:
         raise RuntimeError(f"{error} Its log is {settings.DATA.logs / 'valkey.log'}.") from error
-

@@ -6,6 +6,7 @@ on a Valkey that comes with the packages. ``docs/configuration.md`` lists the va
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import environ
 
@@ -16,11 +17,11 @@ env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- Places ---------------------------------------------------------------------------
-DATA = DataDirectory(Path(env.str("STUDIO_DATA_DIR", default=str(BASE_DIR / "var/data"))).absolute())
+DATA = DataDirectory(
+    Path(env.str("STUDIO_DATA_DIR", default=str(BASE_DIR / "var/data"))).absolute()
+)
 DATA.prepare()
-WEIGHTS_DIR = Path(
-    env.str("STUDIO_WEIGHTS_DIR", default=str(BASE_DIR / "var/weights"))
-).absolute()
+WEIGHTS_DIR = Path(env.str("STUDIO_WEIGHTS_DIR", default=str(BASE_DIR / "var/weights"))).absolute()
 
 # --- The site -------------------------------------------------------------------------
 SECRET_KEY = env.str("SECRET_KEY", default="") or DATA.secret_key()
@@ -52,6 +53,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "studio.middleware.RequestIdMiddleware",
+    "studio.middleware.RateLimitMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -130,6 +132,15 @@ RQ_QUEUES = {
     for name in ["io", *ENGINE_QUEUES]
 }
 RQ = {"FAILURE_TTL": 3600}
+CACHES = {
+    # Counts how often people ask, in the same server; what waits for Valkey waits briefly.
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL or f"unix://{quote(str(DATA.socket()))}?db=0",
+        "KEY_PREFIX": "studio",
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+    }
+}
 ENGINE_WORKERS = env.int("STUDIO_ENGINE_WORKERS", default=0)  # 0: from cores and memory
 
 # --- Files ----------------------------------------------------------------------------
@@ -172,6 +183,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024  # of JSON and form fields; files
 WELCOME_CREDITS = env.int("STUDIO_WELCOME_CREDITS", default=25)
 
 # --- API ------------------------------------------------------------------------------
+API_READS_PER_HOUR = env.int("STUDIO_API_READS_PER_HOUR", default=60_000)
+API_WRITES_PER_HOUR = env.int("STUDIO_API_WRITES_PER_HOUR", default=5_000)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.authentication.ApiKeyAuthentication",
@@ -179,7 +192,9 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["studio.api.JsonParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "studio.api.JsonAlways",
+    "DEFAULT_THROTTLE_CLASSES": ["studio.api.HourlyLimit"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "studio.problems.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
@@ -188,6 +203,13 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "AI image studio",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1/",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {"BatchStatus": "batches.states.BatchState"},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "studio.problems.describe",
+    ],
 }
 
 # --- Language and time ----------------------------------------------------------------
@@ -211,7 +233,16 @@ X_FRAME_OPTIONS = "DENY"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "filters": {"request_id": {"()": "studio.middleware.RequestIdFilter"}},
+    "formatters": {
+        "plain": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "plain",
+            "filters": ["request_id"],
+        }
+    },
     "root": {"handlers": ["console"], "level": env.str("STUDIO_LOG_LEVEL", default="WARNING")},
 }

@@ -3,10 +3,26 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from studio import views
+from batches.urls import site_urlpatterns
+from studio import problems, views
+from studio.schema import SchemaView
+
+api_v1 = [
+    path("", include("credits.urls_api")),
+    path("", include("tools.urls_api")),
+    path("", include("batches.urls_api")),
+    path("schema", SchemaView.as_view(), name="schema"),
+]
 
 urlpatterns = [
+    *site_urlpatterns,
+    path("", include("batches.urls")),
     path("admin/", admin.site.urls),
     path("accounts/", include("accounts.urls")),
     path("healthz", views.healthz, name="healthz"),
+    path("api/v1/", include((api_v1, "api"))),
 ]
+
+handler400 = problems.bad_request
+handler404 = problems.not_found
+handler500 = problems.server_error

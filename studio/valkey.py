@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 
 def command(socket: Path, folder: Path) -> list[str]:
@@ -35,7 +37,9 @@ def command(socket: Path, folder: Path) -> list[str]:
 
 def answers(socket: Path) -> bool:
     """Whether a server answers on the socket."""
-    client = redis.Redis(unix_socket_path=str(socket), socket_timeout=2)
+    client = redis.Redis(
+        unix_socket_path=str(socket), socket_timeout=2, retry=Retry(NoBackoff(), 0)
+    )
     try:
         return bool(client.ping())
     except (redis.RedisError, OSError):
@@ -44,7 +48,9 @@ def answers(socket: Path) -> bool:
         client.close()
 
 
-def wait_until_it_answers(socket: Path, server: "subprocess.Popen[Any]", seconds: float = 10) -> None:
+def wait_until_it_answers(
+    socket: Path, server: "subprocess.Popen[Any]", seconds: float = 10
+) -> None:
     """Return when the server answers; raise ``RuntimeError`` when it died or stays silent."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

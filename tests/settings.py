@@ -14,7 +14,7 @@ if _on_sqlite:
     os.environ["DATABASE_URL"] = f"sqlite:///{os.environ['STUDIO_TEST_DATA_DIR']}/test-base.sqlite3"
 
 from studio.settings import *  # noqa: E402,F403
-from studio.settings import DATABASES, RQ_QUEUES, STORAGES  # noqa: E402
+from studio.settings import CACHES, DATABASES, RQ_QUEUES, STORAGES  # noqa: E402
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES["staticfiles"] = {
@@ -30,3 +30,4 @@ if _on_sqlite:
 REDIS_DB = 1 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 for _queue in RQ_QUEUES.values():
     _queue["URL"] = f"{os.environ['REDIS_URL']}?db={REDIS_DB}"
+CACHES["default"]["LOCATION"] = f"{os.environ['REDIS_URL']}?db={REDIS_DB}"

@@ -636,9 +636,13 @@ class TestReading:
 def test_what_fails_later_in_a_transaction_takes_its_entry_along(alice, fund):
     fund(alice, 10)
 
-    with pytest.raises(RuntimeError), transaction.atomic():
-        ledger.hold(alice, 5, key="work")
-        raise RuntimeError
+    def work():
+        with transaction.atomic():
+            ledger.hold(alice, 5, key="work")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        work()
 
     assert ledger.balance(alice) == (10, 0)
     assert not LedgerEntry.objects.filter(key="work").exists()

@@ -29,7 +29,7 @@ def at_once(*calls):
         try:
             start.wait()
             answers[number] = call()
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - looked at below
             answers[number] = error
         finally:
             connection.close()
@@ -40,7 +40,7 @@ def at_once(*calls):
     for thread in threads:
         thread.join()
     for answer in answers:
-        if isinstance(answer, BaseException) and not isinstance(answer, ledger.LedgerError):
+        if isinstance(answer, Exception) and not isinstance(answer, ledger.LedgerError):
             raise answer
     return answers
 

@@ -31,7 +31,14 @@ class Settings(ImageSettings):
         default="transparent",
         label=_("Background"),
         help_text=_("What goes behind the subject."),
-        style={"swatches": ["transparent", "#ffffff", "#f2f2f2", "#000000"]},
+        style={
+            "swatches": [
+                ("transparent", _("Transparent")),
+                ("#ffffff", _("White")),
+                ("#f2f2f2", _("Light grey")),
+                ("#000000", _("Black")),
+            ]
+        },
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

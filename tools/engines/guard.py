@@ -32,6 +32,7 @@ import ctypes
 import gc
 import hashlib
 import importlib
+import io
 import json
 import logging
 import mmap
@@ -51,6 +52,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn, Self, cast
 
@@ -450,7 +452,7 @@ def _draft(image: Image.Image) -> None:
 
 
 def _preload() -> None:
-    """Import all that a child may need: it can open no files."""
+    """Import all that a child may need, for it can open no files, and warm up what all need."""
     for kind in images.EXTENSIONS:
         images.load_plugin(kind)
     for module in ("PIL.ImagePalette", "PIL.MpoImagePlugin", "PIL.PpmImagePlugin"):
@@ -464,6 +466,10 @@ def _preload() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     Image.MAX_IMAGE_PIXELS = None  # our own limits are stricter and say more
     warnings.simplefilter("ignore")
+    _libc()
+    # Decoder and encoder set up their tables once for all children.
+    sample = images.encode(Image.new("RGB", (640, 480)), format="jpg")
+    examine(io.BytesIO(sample), kind="jpg", limits=LIMITS)
 
 
 _DESCRIPTORS: Final = 1024
@@ -533,7 +539,8 @@ def _run_child(request: bytes, file: int, answer: int, *, server: int) -> NoRetu
     thumbnail = picture = b""
     findings: Mapping[str, object]
     try:
-        _confine(Allowance(**allowance), server=server)
+        # The HEIC decoder starts a thread even where it is told to do without.
+        _confine(Allowance(**allowance), server=server, threads=kind == "heic")
         width, height, thumbnail, picture = examine(
             cast("BinaryIO", content), kind=kind, limits=Limits(**limits)
         )
@@ -555,28 +562,33 @@ def _run_child(request: bytes, file: int, answer: int, *, server: int) -> NoRetu
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _NOBODY: Final = 65534
-_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
-def _confine(allowance: Allowance, *, server: int) -> None:
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+def _confine(allowance: Allowance, *, server: int, threads: bool) -> None:
     """Give up what decoding does not need, for good."""
     if os.geteuid() == 0:
         with suppress(OSError):  # not everywhere is there a nobody to become
             os.setgroups([])
             os.setresgid(_NOBODY, _NOBODY, _NOBODY)
             os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # after the change of user: it resets
+    _libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # after the change of user: it resets
     if os.getppid() != server:
         os._exit(os.EX_SOFTWARE)
     for limit, value in (
         (resource.RLIMIT_AS, allowance.memory),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 0),
-        (resource.RLIMIT_NPROC, 0),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (value, value))
+    if not threads:
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     # The soft limit ends it by SIGXCPU; SIGKILL, which the hard one sends, would look foreign.
     resource.setrlimit(resource.RLIMIT_CPU, (allowance.cpu_seconds, allowance.cpu_seconds + 2))
     signal.setitimer(signal.ITIMER_REAL, allowance.seconds)

@@ -411,11 +411,13 @@ def _in_eight_bits(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         samples = samples.astype(np.uint16, copy=False)  # in this machine's byte order
         return Image.fromarray(((samples - (samples >> 8) + 128) >> 8).astype(np.uint8))
-    samples = np.nan_to_num(samples.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    scaled = np.nan_to_num(samples.astype(np.float32), copy=False, posinf=0, neginf=0)
     ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
-    brightest = float(samples.max())
+    brightest = float(scaled.max())
     white = next((top for top in ranges if brightest <= top), 2.0**31 - 1)
-    return Image.fromarray(np.rint((samples / white).clip(0, 1) * 255).astype(np.uint8))
+    scaled *= 255 / white
+    np.clip(scaled, 0, 255, out=scaled)  # in place: four bytes a pixel are much as it is
+    return Image.fromarray(np.rint(scaled, out=scaled).astype(np.uint8))
 
 
 # --- colour profiles --------------------------------------------------------------------------

@@ -287,7 +287,8 @@ def _run(
     if process.returncode:
         lines = [line.strip() for line in complaints.splitlines() if line.strip()]
         errors = [line for line in lines if "error" in line.lower()] or lines
-        raise SourceFailed(errors[-1] if errors else f"it ended with {process.returncode}")
+        reason = errors[-1].removeprefix("ERROR: ") if errors else "it said nothing"
+        raise SourceFailed(f"{reason} (exit status {process.returncode})")
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:

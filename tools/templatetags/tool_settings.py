@@ -97,7 +97,7 @@ def _inputs(
             value=value,
             required=field.required,
             described_by=" ".join(notes),
-            options=list(_options(tool, field, value, at=at)),
+            options=list(_options(tool, name, field, value, at=at)),
             minimum=getattr(field, "min_value", None),
             maximum=getattr(field, "max_value", None),
             step="1" if isinstance(field, serializers.IntegerField) else "any",
@@ -123,21 +123,18 @@ def _template(field: serializers.Field[Any, Any, Any, Any]) -> str:
 
 
 def _options(
-    tool: Tool, field: serializers.Field[Any, Any, Any, Any], value: Any, *, at: str
+    tool: Tool, name: str, field: serializers.Field[Any, Any, Any, Any], value: Any, *, at: str
 ) -> Iterator[Option]:
     if isinstance(field, ColourField):
-        for colour in field.style.get("swatches", ()):
-            label = _("Transparent") if colour == "transparent" else colour
-            yield Option(f"{at}-{colour.strip('#')}", colour, label, colour == value)
+        for colour, text in field.style.get("swatches", ()):
+            yield Option(f"{at}-{colour.strip('#')}", colour, str(text), colour == value)
     elif isinstance(field, serializers.ChoiceField):
         usual = tool.defaults()
         works = tool.unavailable_reason(usual) is None
-        prices = {
-            choice: tool.price_for({**usual, field.field_name: choice}) for choice in field.choices
-        }
+        prices = {choice: tool.price_for({**usual, name: choice}) for choice in field.choices}
         for choice, text in field.choices.items():
             # Greyed out only where this choice is what is missing, not the tool as a whole.
-            missing = works and tool.unavailable_reason({**usual, field.field_name: choice})
+            missing = works and tool.unavailable_reason({**usual, name: choice})
             label = str(text)
             if missing:
                 label = _("{label} · not installed").format(label=label)

@@ -74,9 +74,7 @@ class Command(BaseCommand):
         for path in sample_photos():
             original, _new = intake.receive(guest.user, path.read_bytes(), name=path.name)
             rows.append(Row(upload=str(original.uid)))
-        batch = lifecycle.create(
-            guest.user, registry.get(TOOL), rows, name="Sample photos"
-        )
+        batch = lifecycle.create(guest.user, registry.get(TOOL), rows, name="Sample photos")
         lifecycle.start(batch)
         with closing(following.progress_bar(len(rows), "Sample photos")) as bar:
             failed = following.follow(

@@ -43,13 +43,16 @@ class Source:
 class Command(BaseCommand):
     """Run a tool over files and folders, and save the results."""
 
+    requires_system_checks: list[str] = []  # they load every page; nobody opens one here
     help = "Run a tool over files and folders, and save the results into a folder."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to run, on what, how, and where to."""
         parser.add_argument("paths", metavar="PATH", nargs="+", type=Path)
         parser.add_argument("--tool", required=True, metavar="SLUG")
-        parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="pairs")
+        parser.add_argument(
+            "--set", action="append", default=[], metavar="NAME=VALUE", dest="pairs"
+        )
         parser.add_argument("--out", required=True, type=Path, metavar="DIR")
         parser.add_argument("--user", metavar="E-MAIL", help="who pays; default: a local account")
 
@@ -149,7 +152,9 @@ def _owner(email: str | None) -> User:
     try:
         return User.objects.get(email=email.lower())
     except User.DoesNotExist:
-        raise CommandError(f"There is no account {email}. Create it, or leave --user out.") from None
+        raise CommandError(
+            f"There is no account {email}. Create it, or leave --user out."
+        ) from None
 
 
 def _collect(paths: Sequence[Path], out: Path) -> Iterator[Source]:
@@ -221,9 +226,7 @@ def _start_batch(
                 ledger.grant(owner, short, kind="admin", key=f"local:{uuid.uuid4()}")
         return lifecycle.start(batch)
     except ledger.InsufficientCredits as short_of:
-        raise CommandError(
-            messages.text("insufficient_credits", short_of.params)
-        ) from None
+        raise CommandError(messages.text("insufficient_credits", short_of.params)) from None
     except lifecycle.Refused as refused:
         raise CommandError(refused.detail) from None
 

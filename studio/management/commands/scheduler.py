@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 class Command(BaseCommand):
     """Reconcile every two seconds and clean up every hour, until told to stop."""
 
+    requires_system_checks: list[str] = []  # the supervisor's own start has run them
     help = "Reconcile every two seconds, clean up every hour. Run one under a supervisor."
 
     def handle(self, **_: Any) -> None:

@@ -18,6 +18,7 @@ MAX_ENGINE_JOBS = 500
 class Command(BaseCommand):
     """Serve one queue until told to stop."""
 
+    requires_system_checks: list[str] = []  # the supervisor's own start has run them
     help = "Serve one queue: io, or one of STUDIO_ENGINE_QUEUES. Run it under a supervisor."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,0 +1,529 @@
+"""The HTTP API of uploads, batches and items: one verb per method, in the words of the contract.
+
+What the verbs refuse comes out as it was raised; the site's exception handler makes problems of
+it. Methods that create or charge may be sent twice: see `accounts.idempotency`.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from functools import wraps
+from math import ceil
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Prefetch, Q, QuerySet
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from django.utils.http import parse_etags
+from django.utils.translation import gettext as _
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.idempotency import idempotent
+from accounts.models import User
+from accounts.pagination import NewestFirst
+from batches import intake, lifecycle, progress, storage
+from batches.exports import archive
+from batches.models import Batch, Item, Original, Result
+from batches.names import split_name
+from batches.serializers import (
+    ITEM_WORDS,
+    BatchFilterSerializer,
+    BatchSerializer,
+    DownloadSerializer,
+    ItemFilterSerializer,
+    ItemSerializer,
+    NewBatchSerializer,
+    NothingSerializer,
+    ResultChoiceSerializer,
+    RetrySerializer,
+    StartSerializer,
+    UploadFormSerializer,
+    UploadSerializer,
+    batch_as_read,
+)
+from batches.states import ItemState
+from credits import ledger
+from tools import registry
+from tools.base import SettingsInvalid
+from tools.engines import images
+
+FORM_OVERHEAD = 64 * 1024
+"""Bytes that a form may add to the file in it."""
+MEBIBYTE = 2**20
+
+REFUSALS = (
+    lifecycle.Refused,
+    intake.RowsInvalid,
+    intake.ImageRefused,
+    ledger.InsufficientCredits,
+    SettingsInvalid,
+    registry.UnknownTool,
+)
+"""What a verb says when it won't; nothing has changed then."""
+
+FILES = {(200, kind): OpenApiTypes.BINARY for kind in sorted(set(images.CONTENT_TYPES.values()))}
+
+Post = TypeVar("Post", bound=Callable[..., HttpResponseBase])
+
+
+class ByPosition(NewestFirst):
+    """Pages of items in the batch's own order."""
+
+    ordering = "position"
+
+
+def repeatable(post: Post) -> Post:
+    """`idempotent` for a method that calls a verb: its refusals are answers, and kept as such."""
+
+    @wraps(post)
+    def answered(self: APIView, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return post(self, request, *args, **kwargs)
+        except REFUSALS as refused:
+            return self.handle_exception(refused)
+
+    return cast("Post", idempotent(answered))
+
+
+class ChargingView(APIView):
+    """A view whose POST may cost credits, now or later, and says what is left."""
+
+    def finalize_response(
+        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Add ``X-Credits-Charged`` and ``X-Credits-Remaining``; a replay keeps its own.
+
+        These calls set credits aside. They are charged image by image, as results arrive.
+        """
+        answer = super().finalize_response(request, cast("Response", response), *args, **kwargs)
+        known = request.method == "POST" and request.user.is_authenticated
+        if known and "X-Credits-Remaining" not in answer:
+            answer["X-Credits-Charged"] = "0"
+            answer["X-Credits-Remaining"] = str(ledger.balance(_user(request)).available)
+        return answer
+
+
+# --- Uploads --------------------------------------------------------------------------
+
+
+class UploadsView(APIView):
+    """``POST uploads``: a file comes in."""
+
+    parser_classes = [MultiPartParser]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse what is announced as too long before anybody reads it."""
+        announced = int(request.META.get("CONTENT_LENGTH") or 0)
+        if announced > settings.IMAGE_MAX_BYTES + FORM_OVERHEAD:
+            raise _too_large(announced)
+        super().initial(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="uploads_create",
+        request={"multipart/form-data": UploadFormSerializer},
+        responses={201: UploadSerializer, 200: UploadSerializer},
+    )
+    @repeatable
+    def post(self, request: Request) -> Response:
+        """Validate a picture and keep it. The same file once more gives the same id, with 200."""
+        files = request.FILES.getlist("file")
+        if len(files) != 1:
+            raise serializers.ValidationError(
+                {"file": [_("Send one file, in a form field called “file”.")]}, code="required"
+            )
+        file = files[0]
+        if file.size > settings.IMAGE_MAX_BYTES:
+            raise _too_large(file.size)
+        original, new = intake.receive(_user(request), file.read(), name=file.name)
+        read = UploadSerializer(original, context={"request": request}).data
+        return Response(read, status=201 if new else 200)
+
+
+class UploadView(APIView):
+    """``GET uploads/{id}``: what is known of a picture."""
+
+    @extend_schema(operation_id="uploads_read", responses=UploadSerializer)
+    def get(self, request: Request, uid: UUID) -> Response:
+        """One upload."""
+        original = _upload(request, uid)
+        return Response(UploadSerializer(original, context={"request": request}).data)
+
+
+class UploadFileView(APIView):
+    """``GET uploads/{id}/file``: the picture."""
+
+    @extend_schema(
+        operation_id="uploads_file",
+        parameters=[DownloadSerializer],
+        responses=FILES,
+    )
+    def get(self, request: Request, uid: UUID) -> HttpResponseBase:
+        """The picture as it was sent, or upright and in sRGB where it was not."""
+        original = _upload(request, uid)
+        stem, _extension = split_name(original.name)
+        ending = split_name(original.key)[1]
+        return archive.picture_response(
+            storage.ORIGINALS,
+            original.key,
+            content_type=original.content_type,
+            name=f"{stem}{ending}",
+            download=_query(request, DownloadSerializer)["download"],
+        )
+
+
+class UploadThumbnailView(APIView):
+    """``GET uploads/{id}/thumbnail``."""
+
+    @extend_schema(
+        operation_id="uploads_thumbnail", responses={(200, "image/webp"): OpenApiTypes.BINARY}
+    )
+    def get(self, request: Request, uid: UUID) -> HttpResponseBase:
+        """A small WebP of the picture."""
+        original = _upload(request, uid)
+        return _thumbnail(storage.ORIGINALS, original.thumbnail_key, original.name)
+
+
+# --- Batches --------------------------------------------------------------------------
+
+
+class BatchesView(ChargingView):
+    """``GET batches`` lists, ``POST batches`` makes and, as a rule, starts."""
+
+    pagination_class = NewestFirst
+
+    @extend_schema(
+        operation_id="batches_list",
+        parameters=[BatchFilterSerializer],
+        responses=BatchSerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        """The user's batches, newest first."""
+        wanted = _query(request, BatchFilterSerializer)
+        batches = Batch.objects.visible_to(_user(request))
+        if "status" in wanted:
+            batches = batches.filter(state__in=wanted["status"])
+        if "tool" in wanted:
+            batches = batches.filter(tool=wanted["tool"])
+        if "created_after" in wanted:
+            batches = batches.filter(created_at__gt=wanted["created_after"])
+        pages = self.pagination_class()
+        page = pages.paginate_queryset(batches, request, view=self) or []
+        looks = progress.of_many(page, now=timezone.now())
+        read = [batch_as_read(batch, looks[batch.pk], request) for batch in page]
+        return pages.get_paginated_response(read)
+
+    @extend_schema(
+        operation_id="batches_create", request=NewBatchSerializer, responses={201: BatchSerializer}
+    )
+    @repeatable
+    def post(self, request: Request) -> Response:
+        """Make a batch; unless told otherwise, hold its credits and start it.
+
+        Nothing is stored when any of it is refused.
+        """
+        user = _user(request)
+        images_given = request.data.get("images") if isinstance(request.data, dict) else None
+        if isinstance(images_given, list):  # before each of too many is looked at
+            lifecycle.refuse_too_many(user, len(images_given))
+        body = NewBatchSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        asked = body.validated_data
+        with transaction.atomic():
+            batch = lifecycle.create(
+                user,
+                registry.get(asked["tool"]),
+                asked["images"],
+                settings=asked.get("settings"),
+                name=asked.get("name", ""),
+                sample=asked.get("sample", 0),
+                cap=asked.get("max_credits"),
+                skip_invalid=asked["on_invalid"] == "skip",
+            )
+            if asked["start"]:
+                batch = lifecycle.start(batch)
+        return _answer(request, batch, status=201)
+
+
+class BatchView(APIView):
+    """``GET batches/{id}``: one batch, cheap to ask for again and again."""
+
+    @extend_schema(
+        operation_id="batches_read",
+        parameters=[OpenApiParameter("If-None-Match", location=OpenApiParameter.HEADER)],
+        responses={200: BatchSerializer, 304: None},
+    )
+    def get(self, request: Request, uid: UUID) -> Response:
+        """The batch, or 304 when it stands as the ``ETag`` in ``If-None-Match`` says."""
+        batch = _batch(request, uid)
+        read = batch_as_read(batch, progress.of(batch, now=timezone.now()), request)
+        headers = {"ETag": _etag(read), "Cache-Control": "private, no-cache"}
+        known = parse_etags(request.headers.get("If-None-Match", ""))
+        if "*" in known or headers["ETag"].removeprefix("W/") in {
+            tag.removeprefix("W/") for tag in known
+        }:
+            return Response(status=304, headers=headers)
+        return Response(read, headers=headers)
+
+
+class BatchItemsView(APIView):
+    """``GET batches/{id}/items``."""
+
+    pagination_class = ByPosition
+
+    @extend_schema(
+        operation_id="batches_items",
+        parameters=[ItemFilterSerializer],
+        responses=ItemSerializer(many=True),
+    )
+    def get(self, request: Request, uid: UUID) -> Response:
+        """The batch's images in their order."""
+        batch = _batch(request, uid)
+        wanted = _query(request, ItemFilterSerializer).get("state", [])
+        items = _readable(batch.items.all())
+        if wanted:
+            states = [state for state, word in ITEM_WORDS.items() if word in wanted]
+            chosen = Q(state__in=states)
+            if "needs_review" in wanted:
+                chosen |= Q(state=ItemState.DONE) & ~Q(review=[])
+            items = items.filter(chosen)
+        pages = self.pagination_class()
+        page = pages.paginate_queryset(items, request, view=self)
+        read = ItemSerializer(page, many=True, context={"request": request}).data
+        return pages.get_paginated_response(read)
+
+
+class StartView(ChargingView):
+    """``POST batches/{id}/start``."""
+
+    @extend_schema(
+        operation_id="batches_start", request=StartSerializer, responses={200: BatchSerializer}
+    )
+    @repeatable
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Hold the credits and run all images, or the first few."""
+        batch = _batch(request, uid)
+        asked = _body(request, StartSerializer)
+        return _answer(request, lifecycle.start(batch, sample=asked.get("sample")))
+
+
+class ApproveView(ChargingView):
+    """``POST batches/{id}/approve``."""
+
+    @extend_schema(
+        operation_id="batches_approve", request=NothingSerializer, responses={200: BatchSerializer}
+    )
+    @repeatable
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Run the rest after a sample, on a second hold."""
+        return _plain_verb(request, uid, lifecycle.approve)
+
+
+class PauseView(APIView):
+    """``POST batches/{id}/pause``."""
+
+    @extend_schema(
+        operation_id="batches_pause", request=NothingSerializer, responses={200: BatchSerializer}
+    )
+    @repeatable
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Begin nothing more; what is in hand finishes."""
+        return _plain_verb(request, uid, lifecycle.pause)
+
+
+class ResumeView(APIView):
+    """``POST batches/{id}/resume``."""
+
+    @extend_schema(
+        operation_id="batches_resume", request=NothingSerializer, responses={200: BatchSerializer}
+    )
+    @repeatable
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Go on after a pause."""
+        return _plain_verb(request, uid, lifecycle.resume)
+
+
+class CancelView(APIView):
+    """``POST batches/{id}/cancel``."""
+
+    @extend_schema(
+        operation_id="batches_cancel", request=NothingSerializer, responses={200: BatchSerializer}
+    )
+    @repeatable
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Stop at once; finished images are kept, nothing else is paid for."""
+        return _plain_verb(request, uid, lifecycle.cancel)
+
+
+class RetryView(ChargingView):
+    """``POST batches/{id}/retry``."""
+
+    @extend_schema(
+        operation_id="batches_retry", request=RetrySerializer, responses={200: BatchSerializer}
+    )
+    @repeatable
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Run failed images again, on a new hold: all of them, or those that are named."""
+        batch = _batch(request, uid)
+        asked = _body(request, RetrySerializer)
+        items = asked.get("items")
+        if items is not None:
+            _refuse_foreign(batch, items)
+        batch = lifecycle.retry(batch, items=items, settings=asked.get("settings"))
+        return _answer(request, batch)
+
+
+class BatchResultsView(APIView):
+    """``GET batches/{id}/results.zip``."""
+
+    @extend_schema(
+        operation_id="batches_results",
+        responses={(200, "application/zip"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: Request, uid: UUID) -> StreamingHttpResponse:
+        """All results so far and a manifest, streamed."""
+        return archive.response(_batch(request, uid))
+
+
+# --- Items ----------------------------------------------------------------------------
+
+
+class ItemView(APIView):
+    """``GET items/{id}``."""
+
+    @extend_schema(operation_id="items_read", responses=ItemSerializer)
+    def get(self, request: Request, uid: UUID) -> Response:
+        """One image of a batch."""
+        item = get_object_or_404(_readable(Item.objects.visible_to(_user(request))), uid=uid)
+        return Response(ItemSerializer(item, context={"request": request}).data)
+
+
+class ItemResultView(APIView):
+    """``GET items/{id}/result``."""
+
+    @extend_schema(
+        operation_id="items_result",
+        parameters=[ResultChoiceSerializer],
+        responses={**FILES, (200, "text/plain"): str},
+    )
+    def get(self, request: Request, uid: UUID) -> HttpResponseBase:
+        """The file that came out, the first one unless another position is asked for."""
+        wanted = _query(request, ResultChoiceSerializer)
+        result = _result(request, uid, wanted["position"])
+        return archive.file_response(result, download=wanted["download"])
+
+
+class ItemThumbnailView(APIView):
+    """``GET items/{id}/result/thumbnail``."""
+
+    @extend_schema(
+        operation_id="items_thumbnail",
+        parameters=[OpenApiParameter("position", int)],
+        responses={(200, "image/webp"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: Request, uid: UUID) -> HttpResponseBase:
+        """A small WebP of the result."""
+        result = _result(request, uid, _query(request, ResultChoiceSerializer)["position"])
+        if not result.thumbnail_key:
+            raise NotFound(_("A text has no thumbnail."))
+        return _thumbnail(storage.RESULTS, result.thumbnail_key, result.item.name)
+
+
+# --- Small things ---------------------------------------------------------------------
+
+
+def _user(request: Request) -> User:
+    """Whoever asks; strangers don't get past the permissions."""
+    return cast("User", request.user)
+
+
+def _upload(request: Request, uid: UUID) -> Original:
+    return get_object_or_404(Original.objects.visible_to(_user(request)), uid=uid)
+
+
+def _batch(request: Request, uid: UUID) -> Batch:
+    own = Batch.objects.visible_to(_user(request)).select_related("owner")
+    return get_object_or_404(own, uid=uid)
+
+
+def _result(request: Request, uid: UUID, position: int) -> Result:
+    item = get_object_or_404(Item.objects.visible_to(_user(request)), uid=uid)
+    result = item.results.filter(position=position).select_related("item").first()
+    if result is None:
+        raise NotFound(
+            _("There is no such result; the image is {state}.").format(state=ITEM_WORDS[item.state])
+        )
+    return result
+
+
+def _readable(items: QuerySet[Item]) -> QuerySet[Item]:
+    """The items with all that their shape needs, in a fixed number of queries."""
+    ordered = Result.objects.order_by("position")
+    return items.prefetch_related(Prefetch("results", queryset=ordered))
+
+
+def _query(request: Request, kind: type[serializers.Serializer]) -> dict[str, Any]:
+    """What the address asks for, validated."""
+    asked = kind(data=request.query_params.dict())
+    asked.is_valid(raise_exception=True)
+    return cast("dict[str, Any]", asked.validated_data)
+
+
+def _body(request: Request, kind: type[serializers.Serializer]) -> dict[str, Any]:
+    """What the body asks for, validated; no body is an empty one."""
+    asked = kind(data=request.data or {})
+    asked.is_valid(raise_exception=True)
+    return cast("dict[str, Any]", asked.validated_data)
+
+
+def _answer(request: Request, batch: Batch, *, status: int = 200) -> Response:
+    look = progress.of(batch, now=timezone.now())
+    return Response(batch_as_read(batch, look, request), status=status)
+
+
+def _plain_verb(request: Request, uid: UUID, verb: Callable[[Batch], Batch]) -> Response:
+    """Carry out a verb that needs to know nothing but the batch."""
+    batch = _batch(request, uid)
+    _body(request, NothingSerializer)
+    return _answer(request, verb(batch))
+
+
+def _refuse_foreign(batch: Batch, items: Sequence[UUID]) -> None:
+    """Refuse ids that are not of this batch's items."""
+    known = set(batch.items.filter(uid__in=items).values_list("uid", flat=True))
+    errors = {
+        index: [serializers.ErrorDetail(_("This batch has no such item."), code="not_found")]
+        for index, uid in enumerate(items)
+        if uid not in known
+    }
+    if errors:
+        raise serializers.ValidationError({"items": errors})
+
+
+def _etag(read: dict[str, Any]) -> str:
+    """Weak, because the guess of the time left changes while nothing happens."""
+    steady = {name: value for name, value in read.items() if name != "eta_seconds"}
+    digest = hashlib.sha256(json.dumps(steady, default=str).encode()).hexdigest()
+    return f'W/"{digest[:32]}"'
+
+
+def _thumbnail(alias: str, key: str, name: str) -> HttpResponseBase:
+    stem, _extension = split_name(name)
+    return archive.picture_response(alias, key, content_type="image/webp", name=f"{stem}.webp")
+
+
+def _too_large(size: int) -> intake.ImageRefused:
+    tenths = ceil(size * 10 / MEBIBYTE)
+    limit = settings.IMAGE_MAX_BYTES // MEBIBYTE
+    return intake.ImageRefused("file_too_large", {"size": tenths / 10, "limit": limit})

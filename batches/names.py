@@ -1,0 +1,82 @@
+"""Names of files that strangers chose, made safe for pages, disks and archives."""
+
+import re
+import unicodedata
+
+NAMELESS = "image"
+LONGEST_NAME = 180
+"""Bytes in UTF-8. File systems take 255; numbers and other endings are still to come."""
+LONGEST_EXTENSION = 16
+"""Bytes. What comes after the last dot and is longer is no extension."""
+
+_FORBIDDEN = frozenset('<>:"|?*')
+"""What Windows refuses in a name, besides folders."""
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories that a name can lie with: controls, text direction, broken characters."""
+_EDGES = re.compile(r"^[\s.]+|[\s.]+$")
+_DEVICES = frozenset(
+    ["con", "prn", "aux", "nul", "conin$", "conout$"]
+    + [f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"]
+)
+"""Windows opens a device instead of a file of this name, whatever its extension."""
+
+
+def clean_name(name: str) -> str:
+    """The name without folders and without anything that a file system or a reader trips over.
+
+    Never empty, never longer than `LONGEST_NAME`; a clean name stays as it is.
+    """
+    name = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
+    name = "".join(
+        character
+        for character in name
+        if character not in _FORBIDDEN and unicodedata.category(character) not in _INVISIBLE
+    )
+    name = _shortened(_EDGES.sub("", name))
+    if name.split(".", 1)[0].rstrip().casefold() in _DEVICES:
+        name = f"_{name}"
+    return name or NAMELESS
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Stem and extension; the extension has its dot, and is empty when there is none."""
+    stem, dot, extension = name.rpartition(".")
+    if not stem or len(extension.encode("utf-8", "replace")) > LONGEST_EXTENSION:
+        return name, ""
+    return stem, dot + extension
+
+
+class Names:
+    """Numbers names that come twice: `front.png`, `front-2.png`.
+
+    Names that a file system may take for the same are the same here: upper and lower case,
+    and accents that are written as one character or as two.
+    """
+
+    def __init__(self, *taken: str) -> None:
+        self._taken = {_same(name) for name in taken}
+        self._next: dict[str, int] = {}
+
+    def unique(self, name: str) -> str:
+        """The name itself, or the first free numbered one."""
+        candidate, stem, extension = name, *split_name(name)
+        while _same(candidate) in self._taken:
+            number = self._next.get(_same(name), 2)
+            self._next[_same(name)] = number + 1
+            candidate = f"{stem}-{number}{extension}"
+        self._taken.add(_same(candidate))
+        return candidate
+
+
+def _same(name: str) -> str:
+    folded = unicodedata.normalize("NFC", name).casefold()
+    return unicodedata.normalize("NFC", folded)
+
+
+def _shortened(name: str) -> str:
+    """Cut the stem, between characters, until all of it fits."""
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    stem, extension = split_name(name)
+    room = LONGEST_NAME - len(extension.encode())
+    return _EDGES.sub("", stem.encode()[:room].decode("utf-8", "ignore")) + extension

@@ -1,0 +1,29 @@
+"""Addresses under ``/api/v1/`` of uploads, batches and items."""
+
+from django.urls import path
+
+from batches import api
+
+urlpatterns = [
+    path("uploads", api.UploadsView.as_view(), name="uploads"),
+    path("uploads/<uuid:uid>", api.UploadView.as_view(), name="upload"),
+    path("uploads/<uuid:uid>/file", api.UploadFileView.as_view(), name="upload-file"),
+    path(
+        "uploads/<uuid:uid>/thumbnail", api.UploadThumbnailView.as_view(), name="upload-thumbnail"
+    ),
+    path("batches", api.BatchesView.as_view(), name="batches"),
+    path("batches/<uuid:uid>", api.BatchView.as_view(), name="batch"),
+    path("batches/<uuid:uid>/items", api.BatchItemsView.as_view(), name="batch-items"),
+    path("batches/<uuid:uid>/start", api.StartView.as_view(), name="batch-start"),
+    path("batches/<uuid:uid>/approve", api.ApproveView.as_view(), name="batch-approve"),
+    path("batches/<uuid:uid>/pause", api.PauseView.as_view(), name="batch-pause"),
+    path("batches/<uuid:uid>/resume", api.ResumeView.as_view(), name="batch-resume"),
+    path("batches/<uuid:uid>/cancel", api.CancelView.as_view(), name="batch-cancel"),
+    path("batches/<uuid:uid>/retry", api.RetryView.as_view(), name="batch-retry"),
+    path("batches/<uuid:uid>/results.zip", api.BatchResultsView.as_view(), name="batch-results"),
+    path("items/<uuid:uid>", api.ItemView.as_view(), name="item"),
+    path("items/<uuid:uid>/result", api.ItemResultView.as_view(), name="item-result"),
+    path(
+        "items/<uuid:uid>/result/thumbnail", api.ItemThumbnailView.as_view(), name="item-thumbnail"
+    ),
+]
