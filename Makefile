@@ -39,8 +39,8 @@ check: setup ## Lint, types, import contracts, migrations, deployment settings, 
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/lint-imports
-	.venv/bin/djlint --lint --quiet templates
+	.venv/bin/lint-imports --no-logo
+	.venv/bin/djlint --lint --quiet templates */templates
 	$(MANAGE) makemigrations --check --dry-run
 	scripts/check-deploy
 	! grep -nE '://|"resolved"' requirements*.txt package-lock.json

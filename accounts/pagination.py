@@ -1,6 +1,10 @@
 """How the HTTP API cuts lists into pages."""
 
-from rest_framework.pagination import CursorPagination
+import re
+
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
 
 
 class NewestFirst(CursorPagination):
@@ -14,3 +18,11 @@ class NewestFirst(CursorPagination):
     page_size = 50
     page_size_query_param = "page_size"
     max_page_size = 500
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        """Where to go on; raises ``NotFound`` for a place that can't be one of ours."""
+        cursor = super().decode_cursor(request)
+        place = cursor.position if cursor else None
+        if place is not None and not re.fullmatch("[0-9]{1,18}", str(place)):
+            raise NotFound(self.invalid_cursor_message)
+        return cursor

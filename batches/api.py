@@ -7,9 +7,8 @@ it. Methods that create or charge may be sent twice: see `accounts.idempotency`.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from functools import wraps
 from math import ceil
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -56,45 +55,19 @@ from batches.serializers import (
 from batches.states import ItemState
 from credits import ledger
 from tools import registry
-from tools.base import SettingsInvalid
 from tools.engines import images
 
 FORM_OVERHEAD = 64 * 1024
 """Bytes that a form may add to the file in it."""
 MEBIBYTE = 2**20
 
-REFUSALS = (
-    lifecycle.Refused,
-    intake.RowsInvalid,
-    intake.ImageRefused,
-    ledger.InsufficientCredits,
-    SettingsInvalid,
-    registry.UnknownTool,
-)
-"""What a verb says when it won't; nothing has changed then."""
-
 FILES = {(200, kind): OpenApiTypes.BINARY for kind in sorted(set(images.CONTENT_TYPES.values()))}
-
-Post = TypeVar("Post", bound=Callable[..., HttpResponseBase])
 
 
 class ByPosition(NewestFirst):
     """Pages of items in the batch's own order."""
 
     ordering = "position"
-
-
-def repeatable(post: Post) -> Post:
-    """`idempotent` for a method that calls a verb: its refusals are answers, and kept as such."""
-
-    @wraps(post)
-    def answered(self: APIView, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        try:
-            return post(self, request, *args, **kwargs)
-        except REFUSALS as refused:
-            return self.handle_exception(refused)
-
-    return cast("Post", idempotent(answered))
 
 
 class ChargingView(APIView):
@@ -135,7 +108,7 @@ class UploadsView(APIView):
         request={"multipart/form-data": UploadFormSerializer},
         responses={201: UploadSerializer, 200: UploadSerializer},
     )
-    @repeatable
+    @idempotent
     def post(self, request: Request) -> Response:
         """Validate a picture and keep it. The same file once more gives the same id, with 200."""
         files = request.FILES.getlist("file")
@@ -227,7 +200,7 @@ class BatchesView(ChargingView):
     @extend_schema(
         operation_id="batches_create", request=NewBatchSerializer, responses={201: BatchSerializer}
     )
-    @repeatable
+    @idempotent
     def post(self, request: Request) -> Response:
         """Make a batch; unless told otherwise, hold its credits and start it.
 
@@ -310,7 +283,7 @@ class StartView(ChargingView):
     @extend_schema(
         operation_id="batches_start", request=StartSerializer, responses={200: BatchSerializer}
     )
-    @repeatable
+    @idempotent
     def post(self, request: Request, uid: UUID) -> Response:
         """Hold the credits and run all images, or the first few."""
         batch = _batch(request, uid)
@@ -324,7 +297,7 @@ class ApproveView(ChargingView):
     @extend_schema(
         operation_id="batches_approve", request=NothingSerializer, responses={200: BatchSerializer}
     )
-    @repeatable
+    @idempotent
     def post(self, request: Request, uid: UUID) -> Response:
         """Run the rest after a sample, on a second hold."""
         return _plain_verb(request, uid, lifecycle.approve)
@@ -336,7 +309,7 @@ class PauseView(APIView):
     @extend_schema(
         operation_id="batches_pause", request=NothingSerializer, responses={200: BatchSerializer}
     )
-    @repeatable
+    @idempotent
     def post(self, request: Request, uid: UUID) -> Response:
         """Begin nothing more; what is in hand finishes."""
         return _plain_verb(request, uid, lifecycle.pause)
@@ -348,7 +321,7 @@ class ResumeView(APIView):
     @extend_schema(
         operation_id="batches_resume", request=NothingSerializer, responses={200: BatchSerializer}
     )
-    @repeatable
+    @idempotent
     def post(self, request: Request, uid: UUID) -> Response:
         """Go on after a pause."""
         return _plain_verb(request, uid, lifecycle.resume)
@@ -360,7 +333,7 @@ class CancelView(APIView):
     @extend_schema(
         operation_id="batches_cancel", request=NothingSerializer, responses={200: BatchSerializer}
     )
-    @repeatable
+    @idempotent
     def post(self, request: Request, uid: UUID) -> Response:
         """Stop at once; finished images are kept, nothing else is paid for."""
         return _plain_verb(request, uid, lifecycle.cancel)
@@ -372,7 +345,7 @@ class RetryView(ChargingView):
     @extend_schema(
         operation_id="batches_retry", request=RetrySerializer, responses={200: BatchSerializer}
     )
-    @repeatable
+    @idempotent
     def post(self, request: Request, uid: UUID) -> Response:
         """Run failed images again, on a new hold: all of them, or those that are named."""
         batch = _batch(request, uid)
@@ -502,7 +475,7 @@ def _plain_verb(request: Request, uid: UUID, verb: Callable[[Batch], Batch]) -> 
 def _refuse_foreign(batch: Batch, items: Sequence[UUID]) -> None:
     """Refuse ids that are not of this batch's items."""
     known = set(batch.items.filter(uid__in=items).values_list("uid", flat=True))
-    errors = {
+    errors: dict[Any, Any] = {
         index: [serializers.ErrorDetail(_("This batch has no such item."), code="not_found")]
         for index, uid in enumerate(items)
         if uid not in known

@@ -6,7 +6,6 @@ from typing import Any, Self
 from uuid import UUID
 
 from django import forms
-from django.conf import settings
 from django.core import signing
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext_lazy as _
@@ -17,8 +16,7 @@ from batches.models import Original
 from batches.names import clean_name
 from batches.sources import url_list
 from batches.sources.base import Row
-
-MEBIBYTE = 2**20
+from tools.engines import images
 
 
 @dataclass(frozen=True)
@@ -58,13 +56,10 @@ class Refusal:
 def receive(owner: User, file: UploadedFile) -> Original | Refusal:
     """Take one uploaded file in, or say why not."""
     name = clean_name(file.name or "")
-    if (file.size or 0) > settings.IMAGE_MAX_BYTES:  # not even read into memory
-        size = f"{(file.size or 0) / MEBIBYTE:.1f}"
-        limit = settings.IMAGE_MAX_BYTES // MEBIBYTE
-        return Refusal(name, "file_too_large", {"size": size, "limit": limit})
     try:
+        images.check_bytes(file.size or 0)  # too long is not even read into memory
         original, _new = intake.receive(owner, file.read(), name=name)
-    except intake.ImageRefused as refused:
+    except (images.ImageProblem, intake.ImageRefused) as refused:
         return Refusal(name, refused.code, refused.params)
     return original
 

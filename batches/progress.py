@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
+from typing import Any
 
 from django.db.models import Count, Max, Min, Q, Sum
 from django.db.models.functions import Coalesce
@@ -60,7 +61,7 @@ def of_many(batches: Sequence[Batch], *, now: datetime | None) -> dict[int, Prog
     One query for all of them, and one more for the pace of each that runs; `now` may be
     nothing where nobody asks for the time left.
     """
-    found: dict[int, dict[str, dict[str, int]]] = {batch.pk: {} for batch in batches}
+    found: dict[int, dict[str, Any]] = {batch.pk: {} for batch in batches}
     rows = (
         Item.objects.filter(batch__in=found)
         .values("batch", "state")

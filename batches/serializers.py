@@ -16,6 +16,7 @@ from batches.sources.base import Row
 from batches.states import BatchState, ItemState
 from tools import registry
 
+LONGEST_ID = 255
 LARGEST_COUNT = 2**31 - 1
 LARGEST_CREDITS = 2**63 - 1
 
@@ -75,7 +76,7 @@ class ImageSerializer(Strict):
         required=False,
         allow_blank=True,
         trim_whitespace=False,
-        max_length=255,
+        max_length=LONGEST_ID,
         help_text="Your own id; it comes back as external_id.",
     )
     url = serializers.CharField(required=False, help_text="Where the image is, over http(s).")
@@ -106,9 +107,9 @@ class ImagesField(serializers.ListField):
         try:
             values = self._image.run_validation(image)
         except serializers.ValidationError as invalid:
-            own_id = image.get("id", "") if isinstance(image, Mapping) else ""
+            own_id = image.get("id") if isinstance(image, Mapping) else None
             return Row(
-                external_id=own_id if isinstance(own_id, str) else "",
+                external_id=str(own_id)[:LONGEST_ID] if isinstance(own_id, str | int) else "",
                 problems=tuple(_problems(invalid.detail)),
             )
         return Row(

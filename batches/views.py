@@ -7,6 +7,7 @@ for what has changed while it is live.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import wraps
 from math import ceil
 from typing import Any, cast
@@ -33,6 +34,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
@@ -212,12 +214,13 @@ def _tell_what_was_left_out(
             "{n} duplicate was left out.", "{n} duplicates were left out.", form.duplicates
         )
         messages.info(request, text.format(n=form.duplicates))
-    for problem in problems[:PROBLEMS_SHOWN]:
-        messages.warning(request, problem)
+    lines = list(problems[:PROBLEMS_SHOWN])
     more = len(problems) - PROBLEMS_SHOWN
     if more > 0:
         text = ngettext("{n} more image can't be used.", "{n} more images can't be used.", more)
-        messages.warning(request, text.format(n=more))
+        lines.append(text.format(n=more))
+    if lines:
+        messages.warning(request, "\n".join(lines))
 
 
 def _new_page(
@@ -307,6 +310,7 @@ def index(request: HttpRequest) -> TemplateResponse:
     """One's own batches, newest first."""
     own = Batch.objects.visible_to(_user(request)).order_by("-created_at", "-pk")
     page = Paginator(own, BATCHES_PER_PAGE).get_page(request.GET.get("page"))
+    now = timezone.now()
     looks = progress.of_many(list(page.object_list), now=None)
     rows = []
     for batch in page.object_list:
@@ -314,6 +318,7 @@ def index(request: HttpRequest) -> TemplateResponse:
         rows.append(
             {
                 "batch": batch,
+                "age": _age(batch, now=now),
                 "tool": _tool_name(batch),
                 "headline": _headline(batch, look),
                 "progress": look,
@@ -517,10 +522,12 @@ def _look(request: HttpRequest, batch: Batch, query: QueryDict, seen: Seen) -> d
         "segments": _segments(counts),
         "headline": _headline(batch, counts),
         "time_left": _time_left(counts.eta_seconds),
+        "age": _age(batch, now=now),
         "took": _took(batch),
         "balance": balance,
         "may_retry": batch.state in RETRYABLE,
         "retryable": retryable,
+        "all_failed": batch.state == BatchState.FINISHED and not counts.done,
         "may_cancel": BatchState.CANCELLING in BATCH_MOVES[BatchState(batch.state)],
         "rest_credits": _rest_credits(batch),
         "cards": _cards(changed),
@@ -606,6 +613,12 @@ def _time_left(seconds: tuple[int, int] | None) -> str:
     low, high = max(1, low // 60), ceil(high / 60)
     about = (low + high + 1) // 2
     return _("about {n} min left ({low} to {high})").format(n=about, low=low, high=high)
+
+
+def _age(batch: Batch, *, now: datetime) -> str:
+    if now - batch.created_at < timedelta(minutes=1):
+        return _("just now")
+    return _("{age} ago").format(age=timesince(batch.created_at, now, depth=1))
 
 
 def _took(batch: Batch) -> str:

@@ -59,7 +59,7 @@ class LedgerError(Exception):
         self.params = params
 
 
-class InsufficientCredits(LedgerError):  # noqa: N818 - the name that callers read best
+class InsufficientCredits(LedgerError):
     """There are fewer credits available than asked for."""
 
     code = "insufficient_credits"
@@ -74,19 +74,19 @@ class InsufficientCredits(LedgerError):  # noqa: N818 - the name that callers re
         self.available = available
 
 
-class HoldExhausted(LedgerError):  # noqa: N818
+class HoldExhausted(LedgerError):
     """More was to be settled than the hold still has: the caller's sums are wrong."""
 
     code = "hold_exhausted"
 
 
-class KeyConflict(LedgerError):  # noqa: N818
+class KeyConflict(LedgerError):
     """The key already stands for something else, or for somebody else's credits."""
 
     code = "key_conflict"
 
 
-class NotRefundable(LedgerError):  # noqa: N818
+class NotRefundable(LedgerError):
     """Only captured credits can be refunded."""
 
     code = "not_refundable"
@@ -408,12 +408,6 @@ def entries(user: User) -> QuerySet[LedgerEntry]:
     return LedgerEntry.objects.filter(account__owner=user)
 
 
-def open_held(hold_ids: Iterable[int]) -> int:
-    """Credits that are still on hold in these holds together."""
-    parts = HoldPart.objects.filter(hold_id__in=list(hold_ids))
-    return int(parts.aggregate(total=Sum(_OPEN_CREDITS))["total"] or 0)
-
-
 def captures_for(item_uids: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
     """What was charged for each of these items; items that cost nothing are left out."""
     charged: dict[uuid.UUID, int] = {}
@@ -431,22 +425,10 @@ def captured_by_item() -> dict[uuid.UUID, int]:
     return {item_uid: -delta for item_uid, delta in charged if item_uid}
 
 
-def held_by_owner() -> dict[int, int]:
-    """Credits on hold by user id, of users who have any there."""
-    accounts = CreditAccount.objects.filter(held__gt=0)
-    return dict(accounts.values_list("owner_id", "held"))
-
-
 def open_references() -> dict[str, int]:
     """Credits on hold by reference, of all holds that have something left."""
     sums = HoldPart.objects.filter(_OPEN).values_list("hold__reference").order_by()
     return {name: int(credit) for name, credit in sums.annotate(_open=Sum(_OPEN_CREDITS))}
-
-
-def settled_total(reference: str) -> int:
-    """Credits that were charged to the holds of this reference."""
-    parts = HoldPart.objects.filter(hold__reference=reference)
-    return int(parts.aggregate(total=Sum("captured"))["total"] or 0)
 
 
 # --- Inside ---------------------------------------------------------------------------

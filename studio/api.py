@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import redis
@@ -21,6 +21,8 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
+
+from studio.middleware import RATE_LIMIT
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -79,7 +81,7 @@ class JsonAlways(BaseContentNegotiation):
     negotiated would hide the one that matters.
     """
 
-    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         """The parser of the body's type; None makes the answer a 415."""
         sent = (request.content_type or "").split(";")[0].strip().lower()
         return next((parser for parser in parsers if parser.media_type == sent), None)
@@ -87,11 +89,12 @@ class JsonAlways(BaseContentNegotiation):
     def select_renderer(
         self,
         request: Request,  # noqa: ARG002
-        renderers: Sequence[BaseRenderer],
+        renderers: Iterable[BaseRenderer],
         format_suffix: str | None = None,  # noqa: ARG002
     ) -> tuple[BaseRenderer, str]:
         """The first renderer."""
-        return renderers[0], str(renderers[0].media_type)
+        renderer = next(iter(renderers))
+        return renderer, str(renderer.media_type)
 
 
 class HourlyLimit(BaseThrottle):
@@ -120,11 +123,8 @@ class HourlyLimit(BaseThrottle):
             log.warning("A request was not counted: %s", error)
             return True
         # On Django's request, where `RateLimitMiddleware` finds it.
-        request._request.rate_limit = {
-            "Limit": limit,
-            "Remaining": max(limit - count, 0),
-            "Reset": self._reset,
-        }
+        counted = {"Limit": limit, "Remaining": max(limit - count, 0), "Reset": self._reset}
+        setattr(request._request, RATE_LIMIT, counted)
         return bool(count <= limit)
 
     def wait(self) -> float:

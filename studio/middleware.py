@@ -12,6 +12,10 @@ from django.http.response import HttpResponseBase
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 HEADER = "X-Request-Id"
+REQUEST_ID = "request_id"
+"""The attribute of a request that holds its id."""
+RATE_LIMIT = "rate_limit"
+"""The attribute of a request that holds what was counted."""
 SANE_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 """What a sender may choose: nothing that breaks a line of a log or a header."""
 
@@ -36,6 +40,8 @@ class RequestIdMiddleware:
         """Answer with the id in ``X-Request-Id``; logs and problem bodies can ask for it."""
         sent = request.headers.get(HEADER, "")
         request_id = sent if SANE_ID.fullmatch(sent) else str(uuid.uuid4())
+        # Django logs refusals after we have let go: then the request alone knows its id.
+        setattr(request, REQUEST_ID, request_id)
         before = _current.set(request_id)
         try:
             response = self._get_response(request)
@@ -50,7 +56,8 @@ class RequestIdFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the id; nothing is filtered out."""
-        record.request_id = current_request_id() or "-"
+        of_request = getattr(getattr(record, "request", None), REQUEST_ID, "")
+        record.request_id = current_request_id() or of_request or "-"
         return True
 
 
@@ -63,6 +70,6 @@ class RateLimitMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Add the ``RateLimit-*`` headers where a limit was counted."""
         response = self._get_response(request)
-        for name, value in getattr(request, "rate_limit", {}).items():
+        for name, value in getattr(request, RATE_LIMIT, {}).items():
             response[f"RateLimit-{name}"] = str(value)
         return response

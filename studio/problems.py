@@ -194,7 +194,7 @@ def _of_refusal(refused: lifecycle.Refused, _headers: dict[str, str]) -> Problem
 
 
 def _of_credits(short: InsufficientCredits, _headers: dict[str, str]) -> Problem:
-    figures = {"required": short.required, "available": short.available}
+    figures: dict[str, Any] = {"required": short.required, "available": short.available}
     return problem(402, short.code, messages.text(short.code, figures), **figures)
 
 

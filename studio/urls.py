@@ -1,13 +1,13 @@
 """Every address of the site."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from batches.urls import site_urlpatterns
 from studio import problems, views
 from studio.schema import SchemaView
 
-api_v1 = [
+api_v1: list[URLPattern | URLResolver] = [
     path("", include("credits.urls_api")),
     path("", include("tools.urls_api")),
     path("", include("batches.urls_api")),

@@ -9,6 +9,8 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from accounts.models import User
+from tests import fakes
+from tools.base import Tool
 
 
 @pytest.fixture
@@ -30,6 +32,13 @@ def staff(db) -> User:
 def api() -> APIClient:
     """A REST client without credentials."""
     return APIClient()
+
+
+@pytest.fixture
+def fake_tool() -> Iterator[Tool]:
+    """The tool `fake`, which needs no model, and `fake-text`; known for one test only."""
+    with fakes.registered(fakes.FakeTool, fakes.FakeTextTool) as tools:
+        yield tools[0]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@
 """
 
 import os
+from pathlib import Path
 
 from tests import servers
 
@@ -15,6 +16,10 @@ if _on_sqlite:
 
 from studio.settings import *  # noqa: E402,F403
 from studio.settings import CACHES, DATABASES, RQ_QUEUES, STORAGES  # noqa: E402
+
+# Tests don't collect static files; WhiteNoise warns of a folder that isn't there.
+STATIC_ROOT = Path(os.environ["STUDIO_TEST_DATA_DIR"], "static")
+STATIC_ROOT.mkdir(exist_ok=True)
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES["staticfiles"] = {

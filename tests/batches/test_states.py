@@ -19,7 +19,7 @@ from tests.factories import bare_batch, bare_item
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize(("before", "after"), product(BatchState, BatchState))
+@pytest.mark.parametrize(("before", "after"), list(product(BatchState, BatchState)))
 def test_a_batch_moves_only_where_the_table_allows(alice, before, after):
     batch = bare_batch(alice, state=before)
 
@@ -31,7 +31,7 @@ def test_a_batch_moves_only_where_the_table_allows(alice, before, after):
     assert batch.state == (after if allowed else before)
 
 
-@pytest.mark.parametrize(("before", "after"), product(ItemState, ItemState))
+@pytest.mark.parametrize(("before", "after"), list(product(ItemState, ItemState)))
 def test_an_item_moves_only_where_the_table_allows(alice, before, after):
     item = bare_item(bare_batch(alice), state=before)
 

@@ -58,8 +58,10 @@ def test_available_credits_that_no_entry_explains_are_named(hold, alice):
     assert list(disagreements()) == [
         "alice@example.com: 63 available, but the entries add up to 62.",
         "alice@example.com: 63 available, but what remains in the grants is 62.",
-        "alice@example.com: 91 available and on hold, but granted less captured, expired "
-        "and taken is 90.",
+        (
+            "alice@example.com: 91 available and on hold, but granted less captured, expired "
+            "and taken is 90."
+        ),
     ]
 
 
@@ -69,8 +71,10 @@ def test_held_credits_that_no_entry_explains_are_named(hold, alice):
     assert list(disagreements()) == [
         "alice@example.com: 29 on hold, but the entries add up to 28.",
         "alice@example.com: 29 on hold, but what is open in the holds is 28.",
-        "alice@example.com: 91 available and on hold, but granted less captured, expired "
-        "and taken is 90.",
+        (
+            "alice@example.com: 91 available and on hold, but granted less captured, expired "
+            "and taken is 90."
+        ),
     ]
 
 
@@ -89,8 +93,10 @@ def test_a_grant_that_gave_too_much_is_named(hold, alice, fund):
     Grant.objects.filter(account__owner=alice).exclude(pk=source.pk).update(remaining=9)
 
     assert list(disagreements()) == [
-        f"alice@example.com: the grant {source.key} gave 100, but 63 remain and 38 are captured "
-        "or on hold."
+        (
+            f"alice@example.com: the grant {source.key} gave 100, but 63 remain and 38 are "
+            "captured or on hold."
+        )
     ]
 
 
@@ -108,8 +114,10 @@ def test_a_charge_without_an_entry_is_named(hold):
     assert list(disagreements()) == [
         "alice@example.com: 28 on hold, but what is open in the holds is 27.",
         "alice@example.com: 11 captured from holds, but the captures add up to 10.",
-        "alice@example.com: 90 available and on hold, but granted less captured, expired "
-        "and taken is 89.",
+        (
+            "alice@example.com: 90 available and on hold, but granted less captured, expired "
+            "and taken is 89."
+        ),
     ]
 
 
@@ -145,8 +153,10 @@ def test_only_the_first_break_of_a_chain_is_named(hold, alice):
 
     breaks = [sentence for sentence in disagreements() if "the entry" in sentence]
     assert breaks == [
-        "alice@example.com: the entry forged:0 says 1 available and 28 on hold after it, but the "
-        "entries up to it add up to 67 and 28."
+        (
+            "alice@example.com: the entry forged:0 says 1 available and 28 on hold after it, but "
+            "the entries up to it add up to 67 and 28."
+        )
     ]
 
 

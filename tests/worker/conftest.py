@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from django.conf import settings
@@ -17,11 +18,11 @@ from studio.supervisor import Child, Supervisor, manage
 @pytest.fixture
 def worker_env(transactional_db, valkey) -> dict[str, str]:
     """What a child process needs in its environment to see what the test sees."""
-    database = connection.settings_dict
-    if connection.vendor == "postgresql":
-        url = f"postgresql://postgres@/{database['NAME']}?host={database['HOST']}"
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor == "sqlite":
+        url = f"sqlite:///{name}"
     else:
-        url = f"sqlite:///{database['NAME']}"
+        url = urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
     return {
         **os.environ,
         "DATABASE_URL": url,

@@ -263,19 +263,9 @@ def is_running(pid: int) -> bool:
 def test_valkey_that_does_not_answer_stops_no_start(alice, monkeypatch):
     batch = make_batch(alice, 2, start=False)
     nowhere = redis.Redis(unix_socket_path="/nonexistent/valkey.sock")
-    monkeypatch.setattr(django_rq.get_queue("cpu"), "connection", nowhere)
-    monkeypatch.setattr(
-        django_rq, "get_queue", lambda name: _queue_on(nowhere, name)
-    )
+    monkeypatch.setattr(dispatch, "connection", lambda: nowhere)
 
     lifecycle.start(batch)
 
     assert state_of(batch) == BatchState.RUNNING
     assert ledger.balance(alice).held == 2
-
-
-def _queue_on(client, name):
-    from rq import Queue
-    from rq.serializers import JSONSerializer
-
-    return Queue(name, connection=client, serializer=JSONSerializer)

@@ -115,7 +115,6 @@ _MAGIC: Final = (
     (b"\xc5\xd0\xd3\xc6", "EPS"),
     (b"8BPS", "PSD"),
     (b"\0\0\1\0", "ICO"),
-    (b"\0\0\2\0", "CUR"),
     (b"icns", "ICNS"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -402,21 +401,22 @@ def _in_srgb(image: Image.Image) -> Image.Image:
 def _in_eight_bits(image: Image.Image) -> Image.Image:
     """A grey image of 16 or 32 bits as 8 bits; Pillow itself would cut off what is above 255.
 
-    16 bits are scaled exactly. Wider samples name no white: it is taken to be the top of the
-    smallest usual range (1, 255, 65535, 2**31 - 1) that holds the brightest of them.
+    Samples of 32 bits name no white: it is taken to be the top of the smallest usual range that
+    holds the brightest of them.
     """
     import numpy as np
 
-    samples = np.asarray(image)
+    scaled = np.asarray(image).astype(np.float32)
+    # In place from here on: four bytes a pixel are much as it is.
+    np.nan_to_num(scaled, copy=False, posinf=0, neginf=0)
     if image.mode.startswith("I;16"):
-        samples = samples.astype(np.uint16, copy=False)  # in this machine's byte order
-        return Image.fromarray(((samples - (samples >> 8) + 128) >> 8).astype(np.uint8))
-    scaled = np.nan_to_num(samples.astype(np.float32), copy=False, posinf=0, neginf=0)
-    ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
-    brightest = float(scaled.max())
-    white = next((top for top in ranges if brightest <= top), 2.0**31 - 1)
+        white = 65535.0
+    else:
+        ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        brightest = float(scaled.max())
+        white = next((top for top in ranges if brightest <= top), 2.0**31 - 1)
     scaled *= 255 / white
-    np.clip(scaled, 0, 255, out=scaled)  # in place: four bytes a pixel are much as it is
+    np.clip(scaled, 0, 255, out=scaled)
     return Image.fromarray(np.rint(scaled, out=scaled).astype(np.uint8))
 
 

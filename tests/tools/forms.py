@@ -1,0 +1,56 @@
+"""A rendered form as a browser reads it."""
+
+from html.parser import HTMLParser
+
+from django.http import QueryDict
+
+
+class Form(HTMLParser):
+    """The controls, labels and ids of a piece of HTML."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._select: dict[str, str | None] = {}
+        self._sent: list[tuple[str, str]] = []
+        self._chosen: str | None = None
+        self.feed(html)
+        self.close()
+
+    @property
+    def ids(self) -> list[str]:
+        return [given["id"] for _, given in self.tags if given.get("id")]
+
+    @property
+    def controls(self) -> list[tuple[str, dict[str, str | None]]]:
+        return [(tag, given) for tag, given in self.tags if tag in {"input", "select"}]
+
+    def sent(self) -> QueryDict:
+        """What a browser sends when nobody has touched anything."""
+        query = QueryDict(mutable=True)
+        for name, value in self._sent:
+            query.appendlist(name, value)
+        return query
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.tags.append((tag, given))
+        if tag == "select":
+            self._select, self._chosen = given, None
+        elif tag == "option":
+            if self._chosen is None or "selected" in given:
+                self._chosen = given["value"]
+        elif tag == "input":
+            ticked = given["type"] not in {"radio", "checkbox"} or "checked" in given
+            if ticked and "disabled" not in given:
+                self._sent.append((given["name"], given.get("value") or ""))
+
+    handle_startendtag = handle_starttag
+
+    def handle_endtag(self, tag):
+        if tag == "select":
+            self._sent.append((self._select["name"], self._chosen))
+
+    def handle_data(self, data):
+        self.text += data

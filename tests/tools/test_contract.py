@@ -1,0 +1,173 @@
+"""What must hold for every tool there is. A new tool is tested here without a new line."""
+
+import json
+import re
+
+import jsonschema
+import pytest
+from django.utils import translation
+from PIL import Image
+
+from tests.tools.forms import Form
+from tools import registry
+from tools.base import SettingsInvalid, Tool
+from tools.engines import weights
+from tools.templatetags.tool_settings import settings_fields
+
+SIZES = [(None, None), (1, 1), (640, 480), (4000, 3000), (7000, 7000)]
+
+
+@pytest.fixture(params=[tool.slug for tool in registry.all()])
+def tool(request) -> Tool:
+    return registry.get(request.param)
+
+
+def picture(mode: str, width: int, height: int) -> Image.Image:
+    bands = [
+        Image.radial_gradient("L").resize((width, height)),
+        Image.linear_gradient("L").resize((width, height)),
+        Image.linear_gradient("L").rotate(90).resize((width, height)),
+        Image.radial_gradient("L").rotate(45).resize((width, height)),
+    ]
+    return Image.merge(mode, bands[: len(mode)])
+
+
+PICTURES = [
+    picture(mode, width, height)
+    for mode in ("RGB", "RGBA")
+    for width, height in ((64, 48), (1, 1), (500, 3), (3, 500))
+]
+
+
+def test_its_slug_fits_addresses_and_columns(tool):
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", tool.slug)
+    assert len(tool.slug) <= 50
+
+
+def test_it_has_a_name_and_a_sentence(tool):
+    assert str(tool.name)
+    assert str(tool.description).endswith(".")
+
+
+def test_it_runs_on_known_engines_and_for_a_bounded_time(tool):
+    assert tool.engines
+    assert set(tool.engines) <= {"gpu", "cpu"}
+    assert 0 < tool.timeout <= 3600
+
+
+def test_its_defaults_are_valid_and_stay_what_they_are(tool):
+    defaults = tool.defaults()
+
+    assert tool.clean(defaults) == defaults
+    assert tool.clean({}, base=defaults) == defaults
+
+
+def test_its_settings_survive_json(tool):
+    defaults = tool.defaults()
+
+    assert tool.clean(json.loads(json.dumps(defaults, allow_nan=False))) == defaults
+
+
+def test_its_settings_survive_a_spreadsheet_row(tool):
+    defaults = tool.defaults()
+    row = {name: str(value) for name, value in defaults.items() if value not in (None, "")}
+
+    assert tool.clean(row) == defaults
+
+
+def test_its_settings_survive_a_form(tool):
+    form = Form(settings_fields(tool))
+
+    assert tool.clean(form.sent()) == tool.defaults()
+
+
+def test_unknown_settings_are_refused(tool):
+    with pytest.raises(SettingsInvalid, match="no_such_setting"):
+        tool.clean({"no_such_setting": 1})
+
+
+def test_its_schema_is_a_schema_and_agrees_with_its_settings(tool):
+    schema = json.loads(json.dumps(tool.settings_schema()))
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(tool.defaults(), schema)
+    assert list(schema["properties"]) == list(tool.Settings().fields)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**tool.defaults(), "no_such_setting": 1}, schema)
+
+
+def test_its_price_is_whole_and_never_above_the_highest(tool):
+    settings = tool.defaults()
+
+    highest = tool.max_price(settings)
+
+    assert isinstance(highest, int)
+    for width, height in SIZES:
+        price = tool.price_for(settings, width=width, height=height)
+        assert isinstance(price, int)
+        assert 0 <= price <= highest
+
+
+def test_its_price_rules_are_what_it_charges(tool):
+    for rule in tool.price_rules():
+        settings = {**tool.defaults(), **rule["when"]}
+
+        assert tool.price_for(settings) == rule["credits"]
+        assert set(rule["when"]) <= set(tool.Settings().fields)
+
+
+def test_it_says_what_made_a_result(tool):
+    assert tool.version(tool.defaults())
+
+
+def test_the_weights_it_names_are_in_the_manifest(tool):
+    assert set(tool.artefacts) <= set(weights.MANIFEST)
+
+
+def test_without_weights_it_says_which_command_brings_them(tool, no_weights):
+    reason = tool.unavailable_reason()
+
+    if tool.artefacts:
+        assert "`manage.py fetchweights " in reason
+    else:
+        assert reason is None
+
+
+def test_its_form_is_labelled_and_free_of_styles_and_scripts(tool):
+    html = settings_fields(tool)
+    form = Form(html)
+
+    assert {given["name"] for _, given in form.controls} == set(tool.Settings().fields)
+    assert len(form.ids) == len(set(form.ids))
+    labelled = {given["for"] for tag, given in form.tags if tag == "label" and "for" in given}
+    for _, given in form.controls:
+        assert given["id"] in labelled or given.get("aria-label"), given
+    for _, given in form.tags:
+        described = (given.get("aria-describedby") or "").split()
+        assert set(described) <= set(form.ids)
+        assert not [name for name in given if name == "style" or name.startswith("on")]
+    assert "<script" not in html
+
+
+def test_its_form_comes_in_any_language(tool):
+    with translation.override("de"):
+        assert settings_fields(tool)
+
+
+@pytest.mark.parametrize(
+    "image", PICTURES, ids=lambda image: f"{image.mode}-{image.width}x{image.height}"
+)
+def test_it_makes_what_it_promises_of_every_picture(tool, image, faked_engine):
+    before = image.tobytes()
+
+    outputs = tool.run(image, tool.defaults())
+
+    assert outputs
+    for output in outputs:
+        if tool.output == "image":
+            assert output.image.mode in {"RGB", "RGBA"}
+            assert output.text is None
+        else:
+            assert output.text is not None
+            assert output.image is None
+    assert image.tobytes() == before

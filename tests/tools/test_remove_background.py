@@ -1,0 +1,114 @@
+"""The tool around the engine: settings, prices, what it says when it can't."""
+
+import pytest
+from PIL import Image
+
+from tools import registry
+from tools.base import SettingsInvalid, ToolError
+from tools.engines import weights
+
+
+@pytest.fixture
+def tool():
+    return registry.get("remove-background")
+
+
+def test_the_defaults_are_u2net_on_nothing_as_png(tool):
+    assert tool.defaults() == {
+        "model": "u2net",
+        "background": "transparent",
+        "format": "png",
+        "quality": None,
+    }
+
+
+@pytest.mark.parametrize(("model", "price"), [("u2net", 1), ("u2netp", 1), ("isnet", 2)])
+def test_a_model_has_one_price_for_every_size(tool, model, price):
+    settings = tool.clean({"model": model})
+
+    assert tool.price_for(settings) == price
+    assert tool.price_for(settings, width=8000, height=6000) == price
+    assert tool.max_price(settings) == price
+
+
+def test_the_finer_model_is_the_only_one_that_costs_more(tool):
+    assert tool.price_rules() == [{"when": {"model": "isnet"}, "credits": 2}]
+
+
+def test_jpg_can_not_be_transparent(tool):
+    with pytest.raises(SettingsInvalid) as caught:
+        tool.clean({"format": "jpg"})
+
+    (wrong,) = caught.value.errors
+    assert (wrong.field, wrong.code) == ("format", "transparent_jpg")
+    assert "Choose PNG, WebP or AVIF, or set a background colour." in wrong.detail
+
+
+def test_jpg_on_a_colour_is_fine_until_an_item_asks_for_nothing(tool):
+    batch = tool.clean({"format": "jpg", "background": "#ffffff"})
+
+    with pytest.raises(SettingsInvalid, match="JPG can't be transparent"):
+        tool.clean({"background": "transparent"}, base=batch)
+
+
+def test_a_result_remembers_which_weights_made_it(tool):
+    assert tool.version(tool.clean({"model": "u2netp"})) == "u2netp 309c8469258d"
+
+
+def test_a_model_whose_weights_are_missing_is_named_with_the_command(tool, no_weights):
+    reason = tool.unavailable_reason(tool.clean({"model": "isnet"}))
+
+    assert reason == "The weights of isnet are not here. Run `manage.py fetchweights isnet`."
+
+
+def test_an_opt_in_model_that_is_missing_does_not_take_the_tool_down(tool, no_weights, tmp_path):
+    usual = weights.artefact("u2net")
+    folder = weights.weights_folder()
+    folder.mkdir()
+    with (folder / usual.file).open("wb") as file:
+        file.truncate(usual.size)
+
+    assert tool.unavailable_reason() is None
+    assert tool.unavailable_reason(tool.clean({"model": "isnet"})) is not None
+
+
+def test_truncated_weights_make_the_tool_unavailable(tool, no_weights):
+    folder = weights.weights_folder()
+    folder.mkdir()
+    (folder / "u2net.onnx").write_bytes(b"half")
+
+    reason = tool.unavailable_reason()
+
+    assert reason == "The weights of u2net are damaged. Run `manage.py fetchweights u2net`."
+
+
+def test_the_background_decides_the_mode_of_the_result(tool, faked_engine):
+    image = Image.new("RGB", (40, 30), (200, 10, 10))
+
+    (cut,) = tool.run(image, tool.defaults())
+    (flat,) = tool.run(image, tool.clean({"background": "#00ff00"}))
+
+    assert (cut.image.mode, cut.image.getpixel((0, 0))[3]) == ("RGBA", 0)
+    assert (flat.image.mode, flat.image.getpixel((0, 0))) == ("RGB", (0, 255, 0))
+    assert flat.image.getpixel((20, 15))[0] > 150
+
+
+def test_a_machine_without_memory_is_a_reason_to_try_again(tool, faked_engine, monkeypatch):
+    def run(*_args):
+        raise weights.ModelOutOfMemory
+
+    monkeypatch.setattr(weights, "run", run)
+
+    with pytest.raises(ToolError) as caught:
+        tool.run(Image.new("RGB", (40, 30)), tool.defaults())
+
+    assert (caught.value.code, caught.value.permanent) == ("model_out_of_memory", False)
+
+
+def test_warming_loads_the_default_model(tool, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(weights, "session", loaded.append)
+
+    tool.warm()
+
+    assert loaded == ["u2net"]
