@@ -45,6 +45,7 @@ from django_htmx.middleware import HtmxDetails
 from accounts import plans
 from accounts.models import User
 from batches import lifecycle, progress, storage
+from batches import messages as wording
 from batches.exports import archive
 from batches.forms import NewBatchForm, Refusal, receive
 from batches.models import Batch, Item, Original, Result
@@ -669,8 +670,7 @@ def _act(request: HttpRequest, uid: UUID, verb: Callable[[Batch], Batch]) -> Htt
     except lifecycle.Refused as refused:
         messages.error(request, refused.detail)
     except ledger.InsufficientCredits as short:
-        text = _("{required} credits are needed, {available} are there. Nothing was started.")
-        messages.error(request, text.format(required=short.required, available=short.available))
+        messages.error(request, wording.text(short.code, short.params))
     htmx = _htmx(request)
     if not htmx:
         return redirect(batch)

@@ -231,8 +231,9 @@ class Tool:
         """Load what a run with the default settings needs, before the first run."""
 
     def defaults(self) -> dict[str, Any]:
-        """The settings that apply when nothing is said."""
-        return self.clean({})
+        """The settings that apply when nothing is said; without those that must be said."""
+        fields = self.Settings().fields
+        return {name: field.default for name, field in fields.items() if not field.required}
 
     def clean(
         self, data: Mapping[str, Any], *, base: Mapping[str, Any] | None = None

@@ -5,6 +5,6 @@ from django.urls import path
 from tools import api
 
 urlpatterns = [
-    path("tools", api.tools, name="api-tools"),
-    path("tools/<str:slug>", api.tool, name="api-tool"),
+    path("tools", api.tools, name="tools"),
+    path("tools/<str:slug>", api.tool, name="tool"),
 ]

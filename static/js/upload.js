@@ -127,6 +127,7 @@ if (form.dataset.uploadUrl) {
       if (ready) words.push(fill(says.saysReady, { n: ready }));
       if (refused) words.push(fill(says.saysRefused, { n: refused }));
       if (duplicates) words.push(fill(says.saysDuplicates, { n: duplicates }));
+      if (!images) words.push(says.saysEmpty);
     }
     const text = words.join(" · ");
     if (status.textContent !== text) status.textContent = text;

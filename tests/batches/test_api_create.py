@@ -180,9 +180,7 @@ def test_null_is_the_same_as_nothing(alices, original):
         pytest.param({"deliver": []}, "/deliver", "unknown_field", id="deliver"),
     ],
 )
-def test_a_wrong_field_is_named_and_nothing_is_stored(
-    alices, alice, original, body, pointer, code
-):
+def test_a_wrong_field_is_named_and_nothing_is_stored(alices, alice, original, body, pointer, code):
     response = post(alices, **{"images": [{"upload": str(original.uid)}], **body})
 
     problem = response.json()
@@ -243,9 +241,7 @@ class TestABadRow:
     def test_becomes_a_failed_item_at_no_cost_when_asked_for(
         self, alices, alice, original, image, pointer, code
     ):
-        response = post(
-            alices, images=[{"upload": str(original.uid)}, image], on_invalid="skip"
-        )
+        response = post(alices, images=[{"upload": str(original.uid)}, image], on_invalid="skip")
 
         assert response.status_code == 201
         assert response.json()["counts"]["failed"] == 1

@@ -345,6 +345,36 @@ print(json.dumps(done))
     assert done == []
 
 
+def test_a_child_holds_nothing_but_its_file_and_its_answer():
+    script = """
+import dataclasses, json, os, socket
+from tools.engines import guard, images
+guard._preload()
+def tell_what_is_held(file, *, kind, limits):
+    held = []
+    for number in range(1024):
+        try:
+            os.fstat(number)
+            held.append(number)
+        except OSError:
+            pass
+    raise images.ImageProblem("file_damaged", detail=json.dumps([held, os.getuid()]))
+guard.examine = tell_what_is_held
+others = [socket.socketpair() for _ in range(20)]
+file = os.memfd_create("original")
+os.write(file, b"x")
+answer, answer_in = os.pipe()
+allowance, limits = map(dataclasses.asdict, (guard.ALLOWANCE, images.LIMITS))
+guard._fork(json.dumps(["jpg", limits, allowance]).encode(), file, answer_in)
+print(json.loads(os.read(answer, 65536)[guard._REPLY.size:])["detail"])
+"""
+
+    held, user = json.loads(run_script(script))
+
+    assert held == [0, 1, 2, 3]
+    assert user == (os.getuid() or 65534)
+
+
 def test_the_child_needs_no_module_that_the_server_has_not_loaded(tmp_path):
     for number, case in enumerate([*pictures.accepted(), *pictures.refused(), *pictures.halves()]):
         (tmp_path / f"{number:03}").write_bytes(case.make())

@@ -29,6 +29,7 @@ class DemandingTool(Tool):
 
     class Settings(ToolSettings):
         prompt = serializers.CharField(max_length=20, help_text="What to make of it.")
+        size = serializers.IntegerField(default=512)
 
 
 @pytest.fixture
@@ -177,6 +178,10 @@ def test_every_error_has_a_code_and_words(tool):
 
 def test_a_setting_without_a_default_is_asked_for():
     assert [error.code for error in problems(DemandingTool(), {})] == ["required"]
+
+
+def test_what_must_be_said_has_no_default():
+    assert DemandingTool().defaults() == {"size": 512}
 
 
 # --- Colours -----------------------------------------------------------------------------------

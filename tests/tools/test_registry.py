@@ -7,7 +7,7 @@ import pytest
 from tools import registry
 from tools.base import Tool
 
-CATALOG = '''
+CATALOG = """
 from tools.base import Tool
 from tools.registry import register
 
@@ -15,7 +15,7 @@ from tools.registry import register
 class Found(Tool):
     slug = "found"
     name = description = "Found"
-'''
+"""
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from rest_framework import serializers
 from tests.tools.forms import Form
 from tools import registry
 from tools.base import ColourField, ImageSettings, SettingsInvalid, Tool, ToolSettings
+from tools.engines import weights
 from tools.templatetags.tool_settings import settings_fields
 
 
@@ -119,23 +120,18 @@ def test_two_forms_on_a_page_have_different_ids(tool):
     assert len(form.ids) == len(set(form.ids))
 
 
-def test_a_required_setting_is_marked():
+def test_a_setting_that_must_be_given_is_marked_and_blank():
     class DemandingTool(SampleTool):
         class Settings(ToolSettings):
             prompt = serializers.CharField()
             amount = serializers.IntegerField()
+            scale = serializers.ChoiceField(choices=[(2, "2x"), (4, "4x")], default=2)
 
-    html = "".join(part for part in [settings_fields_without_defaults(DemandingTool())])
-    form = Form(html)
+    form = Form(settings_fields(DemandingTool()))
 
     assert "required" in control(form, id="setting-prompt")
     assert "required" in control(form, id="setting-amount")
     assert control(form, id="setting-prompt")["value"] == ""
-
-
-def settings_fields_without_defaults(tool: Tool) -> str:
-    """A tool that has no defaults must still have a form."""
-    return settings_fields(tool)
 
 
 def test_models_show_their_price_where_prices_differ():
@@ -145,8 +141,6 @@ def test_models_show_their_price_where_prices_differ():
 
 
 def test_a_model_that_is_not_installed_can_not_be_chosen(tmp_path, monkeypatch):
-    from tools.engines import weights
-
     for name in ("u2net", "u2netp"):
         artefact = weights.artefact(name)
         with (tmp_path / artefact.file).open("wb") as file:

@@ -52,9 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
         if wanted and self.server.knows_ranges:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
             self.send_response(206)
-            self.send_header(
-                "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
-            )
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             content = content[start:]
         else:
             self.send_response(200)

@@ -51,7 +51,7 @@ import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn, Self, cast
@@ -118,7 +118,7 @@ class Inspection:
     bytes: int
     normalised: builtins.bytes | None
     thumbnail: builtins.bytes
-    peak_memory: int
+    peak_memory: int = field(compare=False)
 
 
 # --- the client's side ------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from tools import registry
 from tools.engines import weights
@@ -135,6 +135,8 @@ class _Bar:
             )
         label = f"{self._name}: {what}"
         if (label, total) != (self._bar.desc.removesuffix(": "), self._bar.total):
-            self._bar.reset(total or None)
             self._bar.set_description(label, refresh=False)
+            self._bar.reset(total or None)
         self._bar.update(done - self._bar.n)
+        if done == total:
+            self._bar.refresh()  # the last step may come too soon after the one before
