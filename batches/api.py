@@ -7,7 +7,6 @@ it. Methods that create or charge may be sent twice: see `accounts.idempotency`.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from math import ceil
 from typing import Any, cast
 from uuid import UUID
 
@@ -59,7 +58,6 @@ from tools.engines import images
 
 FORM_OVERHEAD = 64 * 1024
 """Bytes that a form may add to the file in it."""
-MEBIBYTE = 2**20
 
 FILES = {(200, kind): OpenApiTypes.BINARY for kind in sorted(set(images.CONTENT_TYPES.values()))}
 
@@ -100,7 +98,7 @@ class UploadsView(APIView):
         """Refuse what is announced as too long before anybody reads it."""
         announced = int(request.META.get("CONTENT_LENGTH") or 0)
         if announced > settings.IMAGE_MAX_BYTES + FORM_OVERHEAD:
-            raise _too_large(announced)
+            _refuse_by_length(announced)
         super().initial(request, *args, **kwargs)
 
     @extend_schema(
@@ -117,8 +115,7 @@ class UploadsView(APIView):
                 {"file": [_("Send one file, in a form field called “file”.")]}, code="required"
             )
         file = files[0]
-        if file.size > settings.IMAGE_MAX_BYTES:
-            raise _too_large(file.size)
+        _refuse_by_length(file.size)
         original, new = intake.receive(_user(request), file.read(), name=file.name)
         read = UploadSerializer(original, context={"request": request}).data
         return Response(read, status=201 if new else 200)
@@ -496,7 +493,9 @@ def _thumbnail(alias: str, key: str, name: str) -> HttpResponseBase:
     return archive.picture_response(alias, key, content_type="image/webp", name=f"{stem}.webp")
 
 
-def _too_large(size: int) -> intake.ImageRefused:
-    tenths = ceil(size * 10 / MEBIBYTE)
-    limit = settings.IMAGE_MAX_BYTES // MEBIBYTE
-    return intake.ImageRefused("file_too_large", {"size": tenths / 10, "limit": limit})
+def _refuse_by_length(size: int) -> None:
+    """Raise ``ImageRefused`` for a file that need not be looked at."""
+    try:
+        images.check_bytes(size)
+    except images.ImageProblem as problem:
+        raise intake.ImageRefused(problem.code, problem.params) from None

@@ -64,8 +64,14 @@ def top_up(batch_id: int, *, now: datetime) -> None:
 
     Two at once may overshoot a window by a few items or ring one twice; both are harmless.
     """
-    batch = Batch.objects.filter(pk=batch_id, state=BatchState.RUNNING).only("tool").first()
+    batch = Batch.objects.filter(pk=batch_id, state=BatchState.RUNNING).only("tool", "uid").first()
     if batch is None:
+        return
+    try:
+        engine_queue = queue_for(batch.tool)
+    except (NoEngine, registry.UnknownTool):
+        # The site was set up otherwise when it started. It must not keep others waiting.
+        log.warning("Batch %s waits: nothing here runs the tool %r.", batch.uid, batch.tool)
         return
     items = Item.objects.filter(batch_id=batch_id)
     fetches = _take(items, ItemState.QUEUED, ItemState.FETCHING, FETCH_WINDOW, now)
@@ -77,7 +83,7 @@ def top_up(batch_id: int, *, now: datetime) -> None:
         _ring("io", FETCH_JOB, [{"item_ids": chunk} for chunk in chunks])
     runs = _take(items, ItemState.FETCHED, ItemState.RUNNING, ENGINE_WINDOW, now)
     if runs:
-        _ring(queue_for(batch.tool), RUN_JOB, [{"item_id": pk} for pk in runs])
+        _ring(engine_queue, RUN_JOB, [{"item_id": pk} for pk in runs])
 
 
 def forget_rings(items: ItemQuerySet) -> int:

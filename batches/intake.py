@@ -111,7 +111,7 @@ def add_items(
         item.name = names.unique(item.name)
         if problems:
             item.state = ItemState.FAILED
-
+            item.held_price = 0  # it is in no quote; a retry prices it anew
             item.error_code = problems[0].code
             item.error_params = dict(problems[0].params)
         items.append(item)

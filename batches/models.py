@@ -136,7 +136,15 @@ class ItemQuerySet(models.QuerySet["Item"]):
         return self.filter(batch__owner=user)
 
     def advance(self, to: ItemState, **fields: Any) -> int:
-        """Move the rows that may go there and say how many did; 0 means somebody was faster."""
+        """Move the rows that may go there and say how many did; 0 means somebody was faster.
+
+        Only filters on the items' own columns compare with what is there: conditions on other
+        tables go into a subquery. Raises `TypeError` for a query with joins.
+        """
+        if self.query.count_active_tables() > 1:
+            # Django would look the rows up in a subquery, and an update that has waited for
+            # another transaction's lock would not look again: two workers would win one claim.
+            raise TypeError("A move through a join does not compare with what is there.")
         return self.filter(state__in=leading_to(to, ITEM_MOVES)).update(
             state=to, changed_at=timezone.now(), **fields
         )

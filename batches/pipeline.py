@@ -25,13 +25,13 @@ from types import TracebackType
 from typing import Self
 
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from batches import fetch as downloads
 from batches import intake, lifecycle, storage
-from batches.models import Item, Result
+from batches.models import Batch, Item, Original, Result
 from batches.states import BatchState, ItemState
 from credits import ledger
 from tools import registry
@@ -47,6 +47,8 @@ MOST_TRIES = 3
 BACK_OFF = (timedelta(seconds=2), timedelta(seconds=10))
 """Waits before the second and the third try."""
 FETCH_THREADS = 16
+FETCH_TIMEOUT = 600.0
+"""Seconds after which a fetch counts as hung: far beyond what download and guard may take."""
 HUNG = 70
 """Exit status of a worker that ended itself because a model did not come back."""
 
@@ -71,8 +73,12 @@ def fetch(item_ids: Sequence[int]) -> None:
 def run(item_id: int) -> None:
     """Run the batch's tool on one item whose original is here."""
     item = _claim(item_id, ItemState.RUNNING)
-    if item is None:
-        return  # another worker has it, it was cancelled, or the batch is paused
+    if item is not None:  # else another worker has it, it was cancelled, or the batch is paused
+        _process(item)
+
+
+def _process(item: Item) -> None:
+    """All that follows a claim: work, settlement, and what follows that."""
     tool = registry.get(item.batch.tool)
     with Lease(item, seconds=tool.timeout):
         try:
@@ -96,7 +102,8 @@ class Lease:
 
     A thread renews the lease until the block ends. When the block takes longer than `seconds`
     the whole process ends itself: nothing else can stop code that does not come back from C.
-    Its claim then runs out, or the supervisor ends it at once.
+    Its claim then runs out, or the supervisor ends it at once. That watch goes on when the claim
+    is lost and when the database does not answer.
     """
 
     def __init__(self, item: Item, *, seconds: float) -> None:
@@ -119,6 +126,8 @@ class Lease:
         self._thread.join()
 
     def _renew(self) -> None:
+        # No row once the claim is lost: settling will find out.
+        mine = Item.objects.filter(pk=self._item.pk, token=self._item.token)
         renewed = False
         try:
             while not self._ended.wait(RENEW_EVERY):
@@ -126,12 +135,14 @@ class Lease:
                 if time.monotonic() > self._deadline:
                     log.critical("Item %s hangs: this worker ends itself.", self._item.uid)
                     os._exit(HUNG)
-                mine = Item.objects.filter(pk=self._item.pk, token=self._item.token)
-                if not mine.update(lease_until=timezone.now() + LEASE):
-                    return  # the claim is lost; settling will find out
+                try:
+                    mine.update(lease_until=timezone.now() + LEASE)
+                except DatabaseError as error:
+                    log.warning("No sign of life for item %s: %s", self._item.uid, error)
+                    connections.close_all()  # the next one opens a new connection
         finally:
             if renewed:
-                connections.close_all()
+                connections.close_all()  # the thread's own
 
 
 def _fetch_in_thread(item_id: int) -> None:
@@ -145,49 +156,64 @@ def _fetch_one(item_id: int) -> None:
     item = _claim(item_id, ItemState.FETCHING)
     if item is None:
         return
-    # The downloader's own deadline is far below the lease: no sign of life is needed.
-    try:
-        with tempfile.TemporaryFile() as file:
-            downloads.fetch(
-                item.source_url,
-                into=file,
-                max_bytes=settings.IMAGE_MAX_BYTES,
-                allow=settings.FETCH_ALLOW,
+    # The download has a deadline below the lease, but then its file may wait for the guard.
+    with Lease(item, seconds=FETCH_TIMEOUT):
+        try:
+            original = _download(item)
+        except downloads.FetchError as error:
+            settled = _stop(item, error.code, _figures(error), again=error.transient)
+        except intake.ImageRefused as refused:
+            settled = _stop(item, refused.code, refused.params, again=False)
+        except Exception:
+            log.exception("Fetching item %s of batch %s failed", item.uid, item.batch.uid)
+            settled = _stop(item, "processing_failed", {}, again=True)
+        else:
+            mine = Item.objects.filter(pk=item.pk, token=item.token)
+            settled = bool(
+                mine.advance(
+                    ItemState.FETCHED, original=original, token=None, lease_until=None, rung_at=None
+                )
             )
-            file.seek(0)
-            original, _created = intake.receive(item.batch.owner, file.read(), name=item.name)
-    except downloads.FetchError as error:
-        settled = _stop(item, error.code, _figures(error), again=error.transient)
-    except intake.ImageRefused as refused:
-        settled = _stop(item, refused.code, refused.params, again=False)
-    except Exception:
-        log.exception("Fetching item %s of batch %s failed", item.uid, item.batch.uid)
-        settled = _stop(item, "processing_failed", {}, again=True)
-    else:
-        mine = Item.objects.filter(pk=item.pk, token=item.token)
-        settled = bool(
-            mine.advance(
-                ItemState.FETCHED, original=original, token=None, lease_until=None, rung_at=None
-            )
-        )
     if settled:
         lifecycle.settled(item.batch_id, now=timezone.now())
 
 
+def _download(item: Item) -> Original:
+    """What lies at the item's address, validated and kept. Raises what is wrong with it."""
+    with tempfile.TemporaryFile() as file:
+        downloads.fetch(
+            item.source_url,
+            into=file,
+            max_bytes=settings.IMAGE_MAX_BYTES,
+            allow=settings.FETCH_ALLOW,
+        )
+        file.seek(0)
+        original, _new = intake.receive(item.batch.owner, file.read(), name=item.name)
+    return original
+
+
 def _figures(error: downloads.FetchError) -> dict[str, object]:
-    """The figures of a download's message: sizes in megabytes, as an upload's refusal has them."""
+    """The figures of a download's message: sizes in megabytes, as an upload's refusal has them.
+
+    Seconds are whole ones.
+    """
     try:
         images.check_bytes(error.params.get("size") or 1)
     except images.ImageProblem as too_large:
         return too_large.params
-    return dict(error.params)
+    return {
+        name: round(value) if isinstance(value, float) else value
+        for name, value in error.params.items()
+    }
 
 
 def _claim(item_id: int, to: ItemState) -> Item | None:
     """Win the item for this process, or nothing when it is not to be had."""
     now = timezone.now()
     token = uuid.uuid4()
-    won = Item.objects.filter(pk=item_id, batch__state=BatchState.RUNNING).advance(
+    # Not through a join: see `ItemQuerySet.advance`.
+    running = Batch.objects.filter(state=BatchState.RUNNING)
+    won = Item.objects.filter(pk=item_id, batch__in=running).advance(
         to,
         token=token,
         lease_until=now + LEASE,

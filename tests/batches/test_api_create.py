@@ -276,7 +276,7 @@ def test_somebody_elses_upload_is_as_good_as_none(alices, bob):
 def test_more_images_than_the_plan_takes_are_refused_before_they_are_looked_at(alices, alice):
     most = plans.plan_for(alice).batch_images
 
-    response = post(alices, images=[{"url": "nonsense"}] * (most + 1))
+    response = post(alices, tool="fly", images=["nonsense"] * (most + 1))
 
     assert (response.status_code, response.json()["code"]) == (403, "batch_limit_exceeded")
     assert nothing_happened(alice)

@@ -27,10 +27,10 @@ def test_a_good_file_becomes_an_original(alice):
     assert taken.name == "mug.png"
 
 
-def test_a_file_that_is_too_long_is_turned_away_unread(alice, monkeypatch):
+def test_a_file_that_is_too_long_is_turned_away_unread(alice):
     file = SimpleUploadedFile("huge.png", picture())
     file.size = 20 * 2**20 + 1
-    monkeypatch.setattr(file, "read", None)
+    file.file = None
 
     taken = receive(alice, file)
 
@@ -76,19 +76,21 @@ def test_rows_are_uploads_then_refused_files_then_addresses_with_their_lines():
     uid = "6a1f9f5e-7a52-4c1c-8f3f-7f1f1f1f1f1f"
 
     rows = form(
-        uploads=uid, refused=refusal.token, urls="\n https://a.example/1.png \n\nhttps://b.example/"
+        uploads=uid,
+        refused=refusal.token,
+        urls="\n https://a.example.com/1.png \n\nhttps://b.example.com/",
     ).rows()
 
     assert rows == [
         Row(upload=uid),
         Row(name="bad.png", refusal=("file_empty", {})),
-        Row(url="https://a.example/1.png", line=2),
-        Row(url="https://b.example/", line=4),
+        Row(url="https://a.example.com/1.png", line=2),
+        Row(url="https://b.example.com/", line=4),
     ]
 
 
 def test_what_is_given_twice_is_taken_once_and_counted(alice):
-    bound = form(urls="https://a.example/\nhttps://b.example/\nhttps://a.example/")
+    bound = form(urls="https://a.example.com/\nhttps://b.example.com/\nhttps://a.example.com/")
     files = [SimpleUploadedFile(f"{n}.png", picture()) for n in range(3)]
 
     bound.take(alice, files)
@@ -124,7 +126,10 @@ def test_a_refused_file_stops_a_batch_that_must_be_whole(alice, fake_tool):
 
 
 def test_a_refused_file_can_not_be_retried(alice, fake_tool):
-    rows = [Row(upload=str(make_original(alice).uid)), Row(name="a.png", refusal=("file_empty", {}))]
+    rows = [
+        Row(upload=str(make_original(alice).uid)),
+        Row(name="a.png", refusal=("file_empty", {})),
+    ]
     batch = lifecycle.create(alice, fake_tool, rows, skip_invalid=True)
     lifecycle.start(batch)
 

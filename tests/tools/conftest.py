@@ -13,6 +13,20 @@ def no_weights(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def pretended_weights(tmp_path, monkeypatch):
+    """An installation that has the files of these names, as far as a glance can tell."""
+    monkeypatch.setattr(weights, "_folder", tmp_path)
+
+    def add(*names: str) -> None:
+        for name in names:
+            artefact = weights.artefact(name)
+            with (tmp_path / artefact.file).open("wb") as file:
+                file.truncate(artefact.size)  # a hole: it takes no room
+
+    return add
+
+
+@pytest.fixture
 def faked_engine(monkeypatch):
     """Models that see a subject in the middle of everything."""
 

@@ -11,7 +11,9 @@ LIST = "/api/v1/tools"
 ONE = "/api/v1/tools/remove-background"
 
 
-def test_a_tool_is_described_as_the_contract_says(api):
+def test_a_tool_is_described_as_the_contract_says(api, pretended_weights):
+    pretended_weights("u2net")
+
     answer = api.get(ONE)
 
     assert answer.status_code == 200

@@ -61,12 +61,8 @@ def test_a_model_whose_weights_are_missing_is_named_with_the_command(tool, no_we
     assert reason == "The weights of isnet are not here. Run `manage.py fetchweights isnet`."
 
 
-def test_an_opt_in_model_that_is_missing_does_not_take_the_tool_down(tool, no_weights, tmp_path):
-    usual = weights.artefact("u2net")
-    folder = weights.weights_folder()
-    folder.mkdir()
-    with (folder / usual.file).open("wb") as file:
-        file.truncate(usual.size)
+def test_an_opt_in_model_that_is_missing_does_not_take_the_tool_down(tool, pretended_weights):
+    pretended_weights("u2net")
 
     assert tool.unavailable_reason() is None
     assert tool.unavailable_reason(tool.clean({"model": "isnet"})) is not None

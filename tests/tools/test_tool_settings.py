@@ -8,7 +8,6 @@ from rest_framework import serializers
 from tests.tools.forms import Form
 from tools import registry
 from tools.base import ColourField, ImageSettings, SettingsInvalid, Tool, ToolSettings
-from tools.engines import weights
 from tools.templatetags.tool_settings import settings_fields
 
 
@@ -134,18 +133,17 @@ def test_a_setting_that_must_be_given_is_marked_and_blank():
     assert control(form, id="setting-prompt")["value"] == ""
 
 
-def test_models_show_their_price_where_prices_differ():
+def test_models_show_their_price_where_prices_differ(pretended_weights):
+    pretended_weights("u2net", "isnet")
+
     text = Form(settings_fields(registry.get("remove-background"))).text
 
     assert "U²-Net, balanced · 1 credit" in text
+    assert "IS-Net, finest edges · 2 credits" in text
 
 
-def test_a_model_that_is_not_installed_can_not_be_chosen(tmp_path, monkeypatch):
-    for name in ("u2net", "u2netp"):
-        artefact = weights.artefact(name)
-        with (tmp_path / artefact.file).open("wb") as file:
-            file.truncate(artefact.size)
-    monkeypatch.setattr(weights, "_folder", tmp_path)
+def test_a_model_that_is_not_installed_can_not_be_chosen(pretended_weights):
+    pretended_weights("u2net", "u2netp")
 
     form = Form(settings_fields(registry.get("remove-background")))
 
