@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 
+from django.db import transaction
 from django.db.models import Sum
 
 from batches.models import Batch, Item
@@ -22,19 +23,36 @@ def disagreements() -> Iterator[str]:
 
 
 def _held() -> Iterator[str]:
-    """5 and 9: what a batch has on hold is what its open items may cost; after the last, nothing."""
-    open_items = Item.objects.filter(state__in=ON_HOLD, held_price__gt=0, hold__isnull=False)
-    needed = {
-        Batch(uid=uid).reference: total
-        for uid, total in open_items.values_list("batch__uid").annotate(total=Sum("held_price"))
-    }
-    there = ledger.open_references()
+    """5 and 9: a batch has on hold what its open items may cost; after the last, nothing."""
+    needed, there = _needed(), ledger.open_references()
     for reference in sorted(needed.keys() | there.keys()):
         if needed.get(reference, 0) != there.get(reference, 0):
-            yield (
-                f"{reference} has {there.get(reference, 0)} credits on hold, but its open items "
-                f"need {needed.get(reference, 0)}."
-            )
+            # An item may have been settled between the two looks: look again while none can.
+            yield from _held_under_lock(reference)
+
+
+def _held_under_lock(reference: str) -> Iterator[str]:
+    with transaction.atomic():
+        if batch := _batch_of(reference):
+            ledger.lock(batch.owner_id)
+        need, have = _needed().get(reference, 0), ledger.open_references().get(reference, 0)
+    if need != have:
+        yield f"{reference} has {have} credits on hold, but its open items need {need}."
+
+
+def _needed() -> dict[str, int]:
+    """What the open items of each batch may cost, by the batch's reference."""
+    open_items = Item.objects.filter(state__in=ON_HOLD, held_price__gt=0)
+    sums = open_items.values_list("batch__uid").annotate(total=Sum("held_price"))
+    return {Batch(uid=uid).reference: total for uid, total in sums}
+
+
+def _batch_of(reference: str) -> Batch | None:
+    try:
+        uid = uuid.UUID(reference.removeprefix("batch:"))
+    except ValueError:  # a hold of somebody else's
+        return None
+    return Batch.objects.filter(uid=uid).first()
 
 
 def _done_but_not_captured() -> Iterator[str]:
@@ -67,9 +85,10 @@ def _captured_but_not_done() -> Iterator[str]:
 
 
 def _ended_but_open() -> Iterator[str]:
-    """9: a batch that has ended has no item that goes on."""
+    """9: a batch that has ended has no item that goes on, or that would wait for ever."""
     ended = Batch.objects.filter(
-        state__in=[BatchState.FINISHED, BatchState.CANCELLED], items__state__in=ON_HOLD
+        state__in=[BatchState.FINISHED, BatchState.CANCELLED],
+        items__state__in=[ItemState.PENDING, *ON_HOLD],
     )
     for uid in ended.values_list("uid", flat=True).distinct():
         yield f"Batch {uid} has ended, but some of its items have not."

@@ -130,7 +130,7 @@ def start(batch: Batch, *, sample: int | None = None) -> Batch:
             Batch.objects.filter(pk=batch.pk).update(sample=sample)
         pending = batch.items.filter(state=ItemState.PENDING).order_by("position")
         ids = list(pending.values_list("pk", flat=True)[: batch.sample or None])
-        _hold_and_queue(batch, ids, key=f"start:{batch.uid}")
+        _hold_and_move(batch, ids, key=f"start:{batch.uid}", attempt=1)
         Batch.objects.filter(pk=batch.pk).advance(BatchState.RUNNING, started_at=timezone.now())
     return _after(batch)
 
@@ -143,7 +143,7 @@ def approve(batch: Batch) -> Batch:
     with transaction.atomic():
         batch = _lock(batch, {BatchState.SAMPLED}, _("There is no finished sample to approve."))
         ids = list(batch.items.filter(state=ItemState.PENDING).values_list("pk", flat=True))
-        _hold_and_queue(batch, ids, key=f"approve:{batch.uid}")
+        _hold_and_move(batch, ids, key=f"approve:{batch.uid}", attempt=1)
         Batch.objects.filter(pk=batch.pk).advance(BatchState.RUNNING)
     return _after(batch)
 
@@ -216,6 +216,7 @@ def retry(
     """
     with transaction.atomic():
         batch = _lock(batch, RETRYABLE, _("Nothing can be retried in this state."))
+        ledger.lock(batch.owner_id)  # before the items, as everywhere
         failed = batch.items.filter(state=ItemState.FAILED).exclude(source_url="", original=None)
         if items is not None:
             failed = failed.filter(uid__in=items)
@@ -297,14 +298,22 @@ def end_leases(*, now: datetime, worker: str | None = None, host: str | None = N
         lost = lost.filter(lease_until__lt=now)
     taken = 0
     for item in lost.select_related("batch").order_by("pk"):
-        if item.losses + 1 >= MOST_LOSSES:
-            moved = fail_item(item, "worker_lost", {"n": item.losses + 1}, token=item.token)
-        else:
-            moved = put_back(item, losses=F("losses") + 1)
-        if moved:
-            taken += 1
-            settled(item.batch_id, now=now)
+        try:
+            taken += _take_away(item, now=now)
+        except Exception:
+            # One that can't be settled must not keep the others waiting.
+            log.exception("Item %s could not be taken from its worker", item.uid)
     return taken
+
+
+def _take_away(item: Item, *, now: datetime) -> bool:
+    if item.losses + 1 >= MOST_LOSSES:
+        moved = fail_item(item, "worker_lost", {"n": item.losses + 1}, token=item.token)
+    else:
+        moved = bool(put_back(item, losses=F("losses") + 1))
+    if moved:
+        settled(item.batch_id, now=now)
+    return moved
 
 
 def put_back(item: Item, **fields: Any) -> int:
@@ -365,12 +374,7 @@ def _lock(batch: Batch, states: Collection[BatchState], otherwise: str) -> Batch
     return locked
 
 
-def _hold_and_queue(batch: Batch, ids: Sequence[int], *, key: str) -> None:
-    Item.objects.filter(pk__in=ids).update(attempt=1)
-    _hold_and_move(batch, ids, key=key)
-
-
-def _hold_and_move(batch: Batch, ids: Sequence[int], *, key: str) -> None:
+def _hold_and_move(batch: Batch, ids: Sequence[int], *, key: str, **fields: Any) -> None:
     """Hold the items' prices, then let them wait for a download or, if it is here, an engine."""
     items = Item.objects.filter(pk__in=ids)
     total = items.aggregate(n=Sum("held_price"))["n"] or 0
@@ -378,8 +382,8 @@ def _hold_and_move(batch: Batch, ids: Sequence[int], *, key: str) -> None:
     hold_id = None
     if total:
         hold_id = ledger.hold(batch.owner, total, key=key, reference=batch.reference).pk
-    items.filter(original__isnull=True).advance(ItemState.QUEUED, hold_id=hold_id)
-    items.filter(original__isnull=False).advance(ItemState.FETCHED, hold_id=hold_id)
+    items.filter(original__isnull=True).advance(ItemState.QUEUED, hold_id=hold_id, **fields)
+    items.filter(original__isnull=False).advance(ItemState.FETCHED, hold_id=hold_id, **fields)
 
 
 def _refuse_over_cap(batch: Batch, total: int) -> None:

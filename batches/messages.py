@@ -1,4 +1,7 @@
-"""What people read when an image fails: cause, effect, next step. Codes are stable, texts are not."""
+"""What people read when an image fails: cause, effect, next step.
+
+Codes are stable, texts are not.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -39,7 +42,7 @@ TEXTS = {
     "file_damaged": _("The file ends early or can't be decoded. Save it again, then retry."),
     "no_subject": _("No subject was found. Try another model or a tighter crop."),
     "model_out_of_memory": _(
-        "The model ran out of memory on this image. We tried once at a smaller size."
+        "The model ran out of memory on this image. Try a smaller image or another model."
     ),
     "model_unavailable": _("This model can't run at the moment. Retry later or choose another."),
     "worker_lost": _(

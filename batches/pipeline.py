@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Self
 
 from django.conf import settings
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -137,7 +137,7 @@ class Lease:
                     os._exit(HUNG)
                 try:
                     mine.update(lease_until=timezone.now() + LEASE)
-                except DatabaseError as error:
+                except (DatabaseError, InterfaceError) as error:
                     log.warning("No sign of life for item %s: %s", self._item.uid, error)
                     connections.close_all()  # the next one opens a new connection
         finally:
@@ -271,12 +271,13 @@ def _run_tool(item: Item, tool: Tool) -> bool:
 def _store(item: Item, position: int, output: Output) -> Result:
     """Write one output under a name of this claim's own, as an unsaved result."""
     if output.image is None:
-        data = output.text.encode()
+        text = output.text or ""
+        data = text.encode()
         return Result(
             item=item,
             position=position,
             format="txt",
-            text=output.text,
+            text=text,
             bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
         )

@@ -1,16 +1,23 @@
 """What puts everything right that nobody finished: safe to run at any time, many at once."""
 
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 import redis
+from django.db.models import Q
 
 from batches import dispatch, lifecycle, storage
-from batches.models import Batch, Item, Original, Result
-from batches.states import BatchState, ItemState
+from batches.models import Batch, Original, Result
+from batches.states import BatchState
 
 ORPHAN_AGE = timedelta(hours=1)
 """Younger files may belong to a worker that has not settled yet."""
+FILES_PER_QUERY = 500
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -41,26 +48,47 @@ def reconcile(*, now: datetime) -> Summary:
     except (redis.RedisError, OSError):
         found.valkey_answers = False
     for batch in Batch.objects.live().order_by("pk"):
-        if batch.state == BatchState.CANCELLING:
-            lifecycle.finish_cancelling(batch)
-            found.batches_closed += 1
-        elif lifecycle.close_if_finished(batch.pk):
-            found.batches_closed += 1
-        elif found.valkey_answers:
-            dispatch.top_up(batch.pk, now=now)
+        try:
+            if _close(batch):
+                found.batches_closed += 1
+            elif found.valkey_answers:
+                dispatch.top_up(batch.pk, now=now)
+        except Exception:
+            # One that can't be put right must not keep the others waiting.
+            log.exception("Batch %s could not be put right", batch.uid)
     return found
 
 
 def sweep_orphans(*, now: datetime) -> int:
     """Remove stored files that no row names; returns how many."""
-    named = {
-        storage.ORIGINALS: (Original, ("key", "thumbnail_key")),
-        storage.RESULTS: (Result, ("key", "thumbnail_key")),
-    }
     removed = 0
-    for alias, (model, columns) in named.items():
-        for key in storage.walk(alias, older_than=now - ORPHAN_AGE):
-            if not any(model.objects.filter(**{column: key}).exists() for column in columns):
-                storage.delete(alias, key)
-                removed += 1
+    models: dict[str, type[Original | Result]] = {
+        storage.ORIGINALS: Original,
+        storage.RESULTS: Result,
+    }
+    for alias, model in models.items():
+        for keys in _chunks(storage.walk(alias, older_than=now - ORPHAN_AGE)):
+            orphans = keys - _named(model, keys)
+            storage.delete(alias, *orphans)
+            removed += len(orphans)
     return removed
+
+
+def _close(batch: Batch) -> bool:
+    """End the batch if it should have ended; True for whoever did it."""
+    if batch.state == BatchState.CANCELLING:
+        lifecycle.finish_cancelling(batch)
+        return True
+    return lifecycle.close_if_finished(batch.pk)
+
+
+def _named(model: type[Original | Result], keys: set[str]) -> set[str]:
+    """Which of these files have a row. Many at a time: the columns have no index."""
+    rows = model._default_manager.filter(Q(key__in=keys) | Q(thumbnail_key__in=keys))
+    return {key for pair in rows.values_list("key", "thumbnail_key") for key in pair}
+
+
+def _chunks(keys: Iterable[str]) -> Iterator[set[str]]:
+    keys = iter(keys)
+    while chunk := set(islice(keys, FILES_PER_QUERY)):
+        yield chunk

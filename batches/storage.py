@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from uuid import UUID
 
@@ -88,9 +88,9 @@ def walk(alias: str, *, older_than: datetime) -> Iterator[str]:
             folders, files = storage.listdir(folder)
         except FileNotFoundError:
             continue
-        pending += [os.path.join(folder, name) for name in folders]
+        pending += [str(PurePosixPath(folder, name)) for name in folders]
         for name in files:
-            key = os.path.join(folder, name)
+            key = str(PurePosixPath(folder, name))
             try:
                 if storage.get_modified_time(key) < older_than:
                     yield key

@@ -69,6 +69,8 @@ View = Callable[..., HttpResponseBase]
 REFUSED_WITH = {"file_too_large": 413, "format_unsupported": 415}
 """Statuses of refused uploads; what isn't named is 422."""
 
+WAITING_FOR_A_YES = {BatchState.READY, BatchState.SAMPLED}
+
 SHOWN = {"done": ItemState.DONE, "failed": ItemState.FAILED}
 """What the grid can be narrowed to."""
 
@@ -525,12 +527,12 @@ def _look(request: HttpRequest, batch: Batch, query: QueryDict, seen: Seen) -> d
         "time_left": _time_left(counts.eta_seconds),
         "age": _age(batch, now=now),
         "took": _took(batch),
-        "balance": balance,
+        "credits": balance,
         "may_retry": batch.state in RETRYABLE,
         "retryable": retryable,
         "all_failed": batch.state == BatchState.FINISHED and not counts.done,
         "may_cancel": BatchState.CANCELLING in BATCH_MOVES[BatchState(batch.state)],
-        "rest_credits": _rest_credits(batch),
+        "rest_credits": _rest_credits(batch) if counts.state in WAITING_FOR_A_YES else 0,
         "cards": _cards(changed),
         "whole_grid": bool(show) and marks != seen.marks,
         "show": show,

@@ -38,7 +38,8 @@ def main() -> None:
         pixels = 0
         for photo, data in photos(options.count):
             (source / photo).write_bytes(data)
-            pixels += np.prod(Image.open(source / photo).size)
+            width, height = Image.open(source / photo).size
+            pixels += width * height
         print(f"{options.count} photos, {pixels / options.count / 1e6:.1f} megapixels on average")
         print("One warm-up of each (rembg compiles on its first start) …", flush=True)
         first = folder / "first"
@@ -78,8 +79,12 @@ def _runbatch(data: Path, source: Path, target: Path, model: str) -> tuple[float
 
 def _run(command: Sequence[object], **env: str) -> None:
     done = subprocess.run(
-        [str(word) for word in command], env={**os.environ, **env}, cwd=ROOT,
-        capture_output=True, text=True, check=False,
+        [str(word) for word in command],
+        env={**os.environ, **env},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stderr}")

@@ -14,8 +14,14 @@ from PIL import Image
 
 SOURCES = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "camera.png")
 CATALOGUE_SIZES = (
-    (600, 600), (800, 1000), (1200, 1200), (1920, 1080), (1600, 2000),
-    (2000, 2000), (2400, 3200), (4000, 3000),
+    (600, 600),
+    (800, 1000),
+    (1200, 1200),
+    (1920, 1080),
+    (1600, 2000),
+    (2000, 2000),
+    (2400, 3200),
+    (4000, 3000),
 )
 """Sizes that shops receive, in pixels; 3.6 megapixels on average."""
 

@@ -3,13 +3,13 @@
 import ctypes
 import os
 import signal
+from pathlib import Path
 from typing import Any
-
 
 worker_class = "gthread"
 workers = int(os.environ.get("STUDIO_WEB_WORKERS", "1"))
 threads = int(os.environ.get("STUDIO_WEB_THREADS", "16"))
-worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - gunicorn's own advice
 timeout = 120
 graceful_timeout = 10
 keepalive = 5
@@ -18,7 +18,7 @@ errorlog = "-"
 loglevel = "warning"
 
 
-def post_fork(server: Any, worker: Any) -> None:
+def post_fork(server: Any, _worker: Any) -> None:
     """Let no web worker outlive its master."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != server.pid:

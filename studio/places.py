@@ -67,7 +67,7 @@ class DataDirectory:
         except FileExistsError:
             pass
         finally:
-            os.unlink(draft)
+            Path(draft).unlink()
         return path.read_text().strip()
 
     def socket(self) -> Path:
@@ -79,10 +79,10 @@ class DataDirectory:
         path = self.run / "valkey.sock"
         if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
             return path
-        with open(self.run / "socket.lock", "w") as lock:
+        with (self.run / "socket.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # two processes must agree on one folder
             if path.is_symlink():
-                target = Path(os.readlink(path))
+                target = path.readlink()
                 if _is_private(target.parent):
                     return target
                 path.unlink()

@@ -6,6 +6,7 @@ pulse in Valkey says that a worker is there, also while a model computes and aft
 
 import logging
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -74,10 +75,8 @@ class Pulse:
                 log.warning("No pulse: %s", error)
             if self._ended.wait(PULSE_SECONDS):
                 break
-        try:
+        with suppress(redis.RedisError, OSError):  # it will be forgotten for want of a pulse
             self._client.zrem(self._key, self._worker)
-        except (redis.RedisError, OSError):
-            pass  # it will be forgotten for want of a pulse
 
 
 def workers_there(client: redis.Redis, *, queue: str) -> int:

@@ -24,9 +24,7 @@ def picture(number: int = 0, *, size: tuple[int, int] = (64, 48), kind: str = "P
 
 def make_original(owner, number: int = 0, *, name: str = "") -> Original:
     """An original that went through the whole intake."""
-    original, _new = intake.receive(
-        owner, picture(number), name=name or f"photo-{number + 1}.png"
-    )
+    original, _new = intake.receive(owner, picture(number), name=name or f"photo-{number + 1}.png")
     return original
 
 
@@ -53,6 +51,10 @@ def bare_batch(owner, *, state: str = BatchState.READY, **fields) -> Batch:
 def bare_item(batch: Batch, *, state: str = ItemState.PENDING, position: int = 0, **fields) -> Item:
     """An item in any state, without the verbs."""
     return Item.objects.create(
-        batch=batch, position=position, name=f"{position}.png", source_url="http://a.example/",
-        state=state, **fields,
+        batch=batch,
+        position=position,
+        name=f"{position}.png",
+        source_url="http://a.example/",
+        state=state,
+        **fields,
     )

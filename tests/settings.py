@@ -14,8 +14,8 @@ _on_sqlite = os.environ.get("STUDIO_TEST_DATABASE") == "sqlite"
 if _on_sqlite:
     os.environ["DATABASE_URL"] = f"sqlite:///{os.environ['STUDIO_TEST_DATA_DIR']}/test-base.sqlite3"
 
-from studio.settings import *  # noqa: E402,F403
-from studio.settings import CACHES, DATABASES, RQ_QUEUES, STORAGES  # noqa: E402
+from studio.settings import *
+from studio.settings import CACHES, DATABASES, RQ_QUEUES, STORAGES
 
 # Tests don't collect static files; WhiteNoise warns of a folder that isn't there.
 STATIC_ROOT = Path(os.environ["STUDIO_TEST_DATA_DIR"], "static")

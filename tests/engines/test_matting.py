@@ -152,10 +152,18 @@ def test_a_model_that_is_equally_sure_everywhere_has_found_no_subject():
 
 
 def test_a_model_that_is_sure_of_nothing_has_found_no_subject(small):
-    small(gain=0.1, bias=-3.0)  # at most 0.06, stretched to 1 it would look like a subject
+    small(gain=0.1, bias=-4.0)  # at most 0.02, stretched to 1 it would look like a subject
 
     with pytest.raises(matting.NoSubject):
         matting.mask(photo(64, 48), model="u2netp")
+
+
+def test_a_wall_with_hardly_a_shade_has_no_subject_however_sure_the_model_is():
+    wall = Image.new("RGB", (64, 48), (200, 200, 200))
+    wall.paste((204, 203, 202), (10, 10, 50, 40))
+
+    with pytest.raises(matting.NoSubject):
+        matting.mask(wall, model="u2netp")
 
 
 def test_a_faint_subject_is_not_refused(small):

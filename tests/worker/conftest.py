@@ -41,8 +41,11 @@ def start(worker_env) -> Iterator[Callable[..., subprocess.Popen]]:
 
     def launch(*arguments: str, **env: str) -> subprocess.Popen:
         process = subprocess.Popen(
-            manage(*arguments), env={**worker_env, **env},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            manage(*arguments),
+            env={**worker_env, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         started.append(process)
         return process
@@ -82,7 +85,12 @@ def workers(supervisor) -> Callable[..., list[Child]]:
     return launch
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 60, tick: Callable[[], None] = lambda: None) -> None:
+def wait_for(
+    condition: Callable[[], bool],
+    *,
+    seconds: float = 60,
+    tick: Callable[[], object] = lambda: None,
+) -> None:
     """Return when the condition holds; fail the test when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():

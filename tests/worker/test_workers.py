@@ -3,6 +3,8 @@
 import os
 import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import django_rq
 import pytest
@@ -238,11 +240,11 @@ def test_nothing_outlives_a_supervisor_that_is_killed(worker_env, tmp_path):
         "print(s.start(Child('sleeper', ['sleep', '600'], 0)).pid, flush=True)\n"
         "while True: s.check(wait=1)\n"
     )
-    import sys
-
     boss = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)],
-        stdout=subprocess.PIPE, text=True, cwd=settings.BASE_DIR,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=settings.BASE_DIR,
     )
     child = int(boss.stdout.readline())
 
@@ -254,8 +256,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed(worker_env, tmp_path):
 
 def is_running(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
 

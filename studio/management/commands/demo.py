@@ -80,7 +80,7 @@ class Command(BaseCommand):
             failed = following.follow(
                 batch,
                 supervisor=site.supervisor,
-                on_done=lambda item: guest.keep(item),
+                on_done=guest.keep,
                 asked_to_stop=lambda: stop.asked,
                 bar=bar,
             )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,9 @@ class Command(BaseCommand):
             refused = [source for source in sources if source.problem]
             bar.update(len(refused))
             failed = [
-                (str(source.path), messages.text(code, params), code)
+                (str(source.path), messages.text(*source.problem), source.problem[0])
                 for source in refused
                 if source.problem
-                for code, params in [source.problem]
             ]
             good = [source for source in sources if source.upload]
             size = plans.plan_for(owner).batch_images
@@ -94,14 +94,17 @@ class Command(BaseCommand):
                     break
                 part = good[first : first + size]
                 batch = _start_batch(owner, chosen, wanted, part, top_up=user is None)
-                for item in following.follow(
+                failed_here = following.follow(
                     batch,
                     supervisor=supervisor,
-                    on_done=lambda item, part=part: _save(item, part, out, names),
+                    on_done=partial(_save, sources=part, out=out, names=names),
                     asked_to_stop=lambda: stop.asked,
                     bar=bar,
-                ):
-                    failed.append((str(part[item.position].path), item.error, item.error_code))
+                )
+                failed += [
+                    (str(part[item.position].path), item.error, item.error_code)
+                    for item in failed_here
+                ]
                 if stop.asked:
                     lifecycle.cancel(batch)
         if failed:
@@ -231,7 +234,7 @@ def _start_batch(
         raise CommandError(refused.detail) from None
 
 
-def _save(item: Item, sources: Sequence[Source], out: Path, names: intake.Names) -> None:
+def _save(item: Item, *, sources: Sequence[Source], out: Path, names: intake.Names) -> None:
     """`OUT/<tree>/<stem>.<ext>`; further results and collisions are numbered."""
     source = sources[item.position]
     for result in sorted(item.results.all(), key=lambda result: result.position):
