@@ -287,7 +287,8 @@ def end_leases(*, now: datetime, worker: str | None = None, host: str | None = N
 
     By default from all whose lease ran out; with `worker` from this one, with `host` from all of
     this host, which are known to be dead. An item that has lost too many workers fails and
-    costs nothing. Returns how many items were taken.
+    costs nothing. Returns how many items were taken; what went wrong with one is raised when
+    the others are done.
     """
     lost = Item.objects.filter(state__in=IN_HAND)
     if worker is not None:
@@ -297,12 +298,15 @@ def end_leases(*, now: datetime, worker: str | None = None, host: str | None = N
     else:
         lost = lost.filter(lease_until__lt=now)
     taken = 0
+    failures: list[Exception] = []
     for item in lost.select_related("batch").order_by("pk"):
         try:
             taken += _take_away(item, now=now)
-        except Exception:
-            # One that can't be settled must not keep the others waiting.
+        except Exception as error:
             log.exception("Item %s could not be taken from its worker", item.uid)
+            failures.append(error)
+    if failures:
+        raise failures[0]
     return taken
 
 

@@ -40,9 +40,15 @@ class Summary:
 def reconcile(*, now: datetime) -> Summary:
     """End leases that ran out, ring lost items again, close what nobody closed.
 
-    Works without Valkey, but then rings nobody.
+    Works without Valkey, but then rings nobody. What went wrong with one item or batch is raised
+    when the others have been put right.
     """
-    found = Summary(leases_ended=lifecycle.end_leases(now=now))
+    found = Summary()
+    failures: list[Exception] = []
+    try:
+        found.leases_ended = lifecycle.end_leases(now=now)
+    except Exception as error:  # noqa: BLE001 - raised below
+        failures.append(error)
     try:
         found.rings = dispatch.forget_lost_rings(now=now)
     except (redis.RedisError, OSError):
@@ -53,9 +59,11 @@ def reconcile(*, now: datetime) -> Summary:
                 found.batches_closed += 1
             elif found.valkey_answers:
                 dispatch.top_up(batch.pk, now=now)
-        except Exception:
-            # One that can't be put right must not keep the others waiting.
+        except Exception as error:
             log.exception("Batch %s could not be put right", batch.uid)
+            failures.append(error)
+    if failures:
+        raise failures[0]
     return found
 
 

@@ -3,10 +3,12 @@
 With an outside database (`DATABASE_URL`) nothing happens here: its owner runs `migrate`.
 """
 
+import atexit
 import fcntl
 import os
 import sqlite3
 import zlib
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 OWN_BUSINESS = {
@@ -23,21 +25,31 @@ OWN_BUSINESS = {
 }
 """Commands that need no tables, or make them themselves."""
 
+WAIT_SECONDS = 20
+"""How long to wait for a process that has the database locked; as the settings have it."""
+
 _ROOT = Path(__file__).resolve().parent.parent
 
 
 def prepare(command: str) -> None:
-    """Migrate the embedded database when this version's migrations have not all run on it."""
-    if os.environ.get("DATABASE_URL") or command in OWN_BUSINESS:
+    """Migrate the embedded database when this version's migrations have not all run on it.
+
+    Of several first commands at once, ``migrate`` among them, one migrates and the others wait.
+    """
+    if os.environ.get("DATABASE_URL") or command in OWN_BUSINESS - {"migrate"}:
         return
     from django.conf import settings
 
     database = settings.DATABASES["default"]["NAME"]
     wanted = _fingerprint()
-    if _stamp(database) == wanted:
+    if command != "migrate" and _stamp(database) == wanted:
         return
-    with (settings.DATA.run / "migrate.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two first commands at once
+    with ExitStack() as stack:
+        lock = stack.enter_context((settings.DATA.run / "migrate.lock").open("w"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if command == "migrate":
+            atexit.register(stack.pop_all().close)  # it is at work until the process ends
+            return
         if _stamp(database) == wanted:
             return
         import django
@@ -45,7 +57,7 @@ def prepare(command: str) -> None:
 
         django.setup()
         call_command("migrate", verbosity=0, interactive=False)
-        with sqlite3.connect(database) as connection:
+        with closing(sqlite3.connect(database, timeout=WAIT_SECONDS)) as connection:
             connection.execute(f"PRAGMA user_version = {wanted}")
 
 
@@ -53,11 +65,9 @@ def _stamp(database: Path) -> int:
     """What the last migration left in the file; 0 for a new or foreign one."""
     if not Path(database).exists():
         return 0
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=20)
-    try:
+    address = f"{Path(database).as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, timeout=WAIT_SECONDS)) as connection:
         return int(connection.execute("PRAGMA user_version").fetchone()[0])
-    finally:
-        connection.close()
 
 
 def _fingerprint() -> int:

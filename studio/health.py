@@ -2,7 +2,7 @@
 
 import redis
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from batches import dispatch
 from studio.worker import workers_there
@@ -14,7 +14,7 @@ def missing() -> list[str]:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except DatabaseError:
+    except Error:
         gone.append("database")
     try:
         client = dispatch.connection()

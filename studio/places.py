@@ -85,7 +85,8 @@ class DataDirectory:
                 target = path.readlink()
                 if _is_private(target.parent):
                     return target
-                path.unlink()
+            # A link to a folder that is gone, or a socket from before the directory was moved.
+            path.unlink(missing_ok=True)
             target = Path(tempfile.mkdtemp(prefix="studio-")) / "valkey.sock"
             path.symlink_to(target)
             return target

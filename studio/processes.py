@@ -1,23 +1,27 @@
 """The site as a set of processes: which there are, and what happens when one dies."""
 
 import fcntl
+import http.client
+import json
 import logging
 import os
 import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+import redis
 from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
 
 from batches import dispatch, lifecycle
-from studio import health, valkey
-from studio.supervisor import Child, Supervisor, manage, port_is_free
+from studio import valkey
+from studio.supervisor import Child, Supervisor, manage
 from studio.worker import end_pulse
 
 WEB, WORKERS, SCHEDULER, VALKEY = range(4)
@@ -25,6 +29,9 @@ WEB, WORKERS, SCHEDULER, VALKEY = range(4)
 
 BYTES_PER_ENGINE = 2 * 1024**3
 """Memory set aside for each engine worker when their number is not given: u2net needs 1.2 GB."""
+
+WAITING_VISITORS = 2048
+"""Connections that wait to be answered; more are refused."""
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +49,7 @@ class Site:
     def __init__(self) -> None:
         self.supervisor = Supervisor(logs=settings.DATA.logs, on_death=end_claims)
         self._lock: IO[str] | None = None
+        self._door: socket.socket | None = None
 
     def __enter__(self) -> Self:
         path = settings.DATA.run / "supervisor.lock"
@@ -67,9 +75,31 @@ class Site:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._door is not None:
+            self._door.close()  # else visitors would wait in front of a web server that has ended
         self.supervisor.stop()
         if self._lock is not None:
             self._lock.close()
+
+    def take_port(self) -> None:
+        """Listen on STUDIO_PORT; raises `AlreadyRunning` when somebody else does.
+
+        The web server is handed the socket. So nobody can take the port while it starts, and
+        when it dies visitors wait until it is back.
+        """
+        door = socket.socket()
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            door.bind(("127.0.0.1", settings.PORT))
+            door.listen(WAITING_VISITORS)
+        except (OSError, OverflowError) as error:
+            door.close()
+            reason = getattr(error, "strerror", None) or str(error)
+            raise AlreadyRunning(
+                f"Port {settings.PORT} can't be used ({reason}). "
+                "Stop what listens there, or set STUDIO_PORT."
+            ) from error
+        self._door = door
 
     def start_workers(self, *, engines_only: bool = False) -> None:
         """Valkey (unless an outside one is named), the workers and the scheduler.
@@ -99,8 +129,9 @@ class Site:
                 )
 
     def start_web(self) -> None:
-        """The web server on STUDIO_PORT; raises `AlreadyRunning` when the port is taken."""
-        refuse_taken_port()
+        """The web server, behind the port that was taken."""
+        if self._door is None:
+            raise RuntimeError("The port comes before the web server.")
         self.supervisor.start(
             Child(
                 "web",
@@ -110,41 +141,33 @@ class Site:
                     "gunicorn",
                     "studio.wsgi",
                     "--bind",
-                    f"127.0.0.1:{settings.PORT}",
+                    f"fd://{self._door.fileno()}",
                     "--config",
                     str(Path(__file__).with_name("gunicorn_config.py")),
                     "--chdir",
                     str(settings.BASE_DIR),
+                    "--no-control-socket",  # it would lie in the home directory, for all sites
                 ],
                 WEB,
+                handles=[self._door.fileno()],
             )
         )
 
     def wait_until_ready(
-        self, *, web: bool, asked_to_stop: Callable[[], bool] = lambda: False, seconds: float = 60
+        self, *, asked_to_stop: Callable[[], bool] = lambda: False, seconds: float = 60
     ) -> None:
-        """Return when every process answers; raise `RuntimeError` naming what does not."""
+        """Return when the web server says that all is there, or when asked to stop.
+
+        Raises `RuntimeError` with what is still missing when the time is over.
+        """
         deadline = time.monotonic() + seconds
-        while True:
-            missing = health.missing()
-            if web and port_is_free("127.0.0.1", settings.PORT):
-                missing.append("web server")
-            if not missing or asked_to_stop():
-                return
+        while (missing := _missing_on_the_page()) and not asked_to_stop():
             if time.monotonic() > deadline:
                 raise RuntimeError(
                     f"Not running after {seconds:.0f} s: {', '.join(missing)}. "
                     f"The logs are in {settings.DATA.logs}."
                 )
             self.supervisor.check(wait=0.05)
-
-
-def refuse_taken_port() -> None:
-    """Raise `AlreadyRunning` when somebody listens on STUDIO_PORT."""
-    if not port_is_free("127.0.0.1", settings.PORT):
-        raise AlreadyRunning(
-            f"Port {settings.PORT} is taken. Stop what listens there, or set STUDIO_PORT."
-        )
 
 
 def engine_workers() -> int:
@@ -168,12 +191,24 @@ def end_claims(child: Child, pid: int) -> None:
     try:
         close_old_connections()
         ended = lifecycle.end_leases(now=timezone.now(), worker=worker)
-        end_pulse(dispatch.connection(), queue=child.queue, worker=worker)
     except Exception:
         log.exception("The claims of %s could not be ended; their leases will run out.", worker)
     else:
         if ended:
             log.warning("%d items of %s run again.", ended, worker)
+    # Without Valkey its pulse will soon be too old to count.
+    with suppress(redis.RedisError, OSError):
+        end_pulse(dispatch.connection(), queue=child.queue, worker=worker)
+
+
+def _missing_on_the_page() -> list[str]:
+    """What the site's own health page misses; the web server when nobody answers."""
+    try:
+        with closing(http.client.HTTPConnection("127.0.0.1", settings.PORT, timeout=1)) as visitor:
+            visitor.request("GET", "/healthz")
+            return list(json.loads(visitor.getresponse().read())["missing"])
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+        return ["web server"]
 
 
 def _cores() -> int:

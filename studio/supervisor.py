@@ -11,7 +11,6 @@ import logging
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -40,6 +39,8 @@ class Child:
     command: Sequence[str]
     group: int
     env: dict[str, str] = field(default_factory=dict)
+    handles: Sequence[int] = ()
+    """Open files that it is handed, under the same numbers."""
     queue: str = ""
     """The queue that it serves, for workers."""
     process: "subprocess.Popen[bytes] | None" = None
@@ -108,6 +109,7 @@ class Supervisor:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **child.env},
+                pass_fds=child.handles,
                 start_new_session=True,
                 preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509 - we have no threads
             )
@@ -146,25 +148,14 @@ class Supervisor:
 
 
 def _die_with_parent(parent: int) -> Callable[[], None]:
-    libc = ctypes.CDLL(None, use_errno=True)
+    prctl = ctypes.CDLL(None).prctl
 
     def ask_the_kernel() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it died before we asked
             os._exit(1)
 
     return ask_the_kernel
-
-
-def port_is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 def manage(*arguments: str) -> list[str]:
@@ -178,10 +169,17 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.asked = False
+        self._woken, self._wake = os.pipe()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep so long, or until asked to stop."""
+        # Python would go back to a plain sleep after the signal's handler.
+        select.select([self._woken], [], [], seconds)
 
     def _note(self, *_: Any) -> None:
         if self.asked:
             raise SystemExit(1)  # asked twice: children die with us
         self.asked = True
+        os.write(self._wake, b"!")

@@ -31,6 +31,8 @@ class ResidentWorker(SimpleWorker):
     heartbeat while one runs; leases, watchdog and pulse take care of both.
     """
 
+    max_connection_wait_time = 2.0  # seconds between looks for a Valkey that is away
+
     def perform_job(self, job: Job, queue: Queue, execution: Any) -> bool:
         """Run one job on fresh database connections, if it is one of ours."""
         if job.func_name not in dispatch.JOBS:

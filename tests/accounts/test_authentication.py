@@ -166,11 +166,12 @@ class TestLastUse:
 
         assert before <= ApiKey.objects.get().last_used_at <= timezone.now()
 
-    def test_a_use_within_the_minute_writes_nothing(self, api, secret):
+    def test_a_use_within_the_minute_writes_nothing(self, api, secret, django_assert_num_queries):
         recently = timezone.now() - timedelta(seconds=50)
         ApiKey.objects.update(last_used_at=recently)
 
-        api.get("/work", **bearer(secret))
+        with django_assert_num_queries(1):
+            api.get("/work", **bearer(secret))
 
         assert ApiKey.objects.get().last_used_at == recently
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from PIL import Image
@@ -201,12 +202,13 @@ def test_a_file_that_everybody_shows_alike_stays_as_it_is(guard, data):
         pictures.file(pictures.scene(mode="CMYK")),
         pictures.file(pictures.scene(), "PNG", icc_profile=pictures.display_p3()),
         pictures.deep_png(pictures.ramp()),
+        pictures.deep_png(np.dstack([pictures.ramp()] * 3)),
         pictures.file(pictures.scene(), "HEIF"),
         pictures.file(pictures.scene(), "TIFF"),
         pictures.file(pictures.scene(), "BMP"),
         pictures.file(pictures.scene().quantize(16), "GIF"),
     ],
-    ids=["P3", "CMYK", "P3 PNG", "16 bits", "HEIC", "TIFF", "BMP", "GIF"],
+    ids=["P3", "CMYK", "P3 PNG", "16-bit grey", "16-bit colour", "HEIC", "TIFF", "BMP", "GIF"],
 )
 def test_a_file_that_is_not_shown_alike_is_replaced_by_the_picture_that_read_gives(guard, data):
     found = guard.inspect(data)
@@ -371,7 +373,7 @@ print(json.loads(os.read(answer, 65536)[guard._REPLY.size:])["detail"])
 
     held, user = json.loads(run_script(script))
 
-    assert held == [0, 1, 2, 3]
+    assert held == [0, 1, 2, 3, 4]  # the file twice: its mapping keeps it open too
     assert user == (os.getuid() or 65534)
 
 

@@ -4,7 +4,7 @@ import importlib.util
 import os
 import secrets
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from batches.models import Batch, Item
 from batches.sources.base import Row
 from credits import ledger
 from studio import following
-from studio.processes import AlreadyRunning, Site, refuse_taken_port
+from studio.processes import AlreadyRunning, Site
 from studio.supervisor import StopSignal
 from tools import registry
 
@@ -47,27 +47,31 @@ class Command(BaseCommand):
 
     def handle(self, *, exit: bool, **_: Any) -> None:  # noqa: A002 - the option's name
         """Start everything, run the sample, say where things are, and go on serving."""
+        stop = StopSignal()
         try:
             with Site() as site:
-                stop = StopSignal()
-                refuse_taken_port()
+                site.take_port()
                 site.start_workers()
                 site.start_web()
-                site.wait_until_ready(web=True, asked_to_stop=lambda: stop.asked)
-                guest = Guest(settings.DATA.root / "demo")
-                failed = self._run_sample(site, guest, stop)
-                self._say_where(guest)
+                site.wait_until_ready(asked_to_stop=lambda: stop.asked)
+                failed = [] if stop.asked else self._show(site, stop)
                 if exit:
                     if failed or stop.asked:
                         raise SystemExit(1)
                     return
-                self.stdout.write("Ctrl-C stops the demo.")
-                self.stdout.flush()
                 while not stop.asked:
                     site.supervisor.check(wait=0.5)
                 self.stdout.write("Stopping …")
-        except (AlreadyRunning, RuntimeError) as error:
+        except (AlreadyRunning, RuntimeError, lifecycle.Refused) as error:
             raise CommandError(str(error)) from error
+
+    def _show(self, site: Site, stop: StopSignal) -> list[Item]:
+        """The sample batch, and then where everything is; returns what failed."""
+        guest = Guest(settings.DATA.root / "demo")
+        failed = self._run_sample(site, guest, stop)
+        if not stop.asked:
+            self._say_where(guest)
+        return failed
 
     def _run_sample(self, site: Site, guest: "Guest", stop: StopSignal) -> list[Item]:
         rows = []
@@ -79,7 +83,7 @@ class Command(BaseCommand):
         with closing(following.progress_bar(len(rows), "Sample photos")) as bar:
             failed = following.follow(
                 batch,
-                supervisor=site.supervisor,
+                watch=site.supervisor.check,
                 on_done=guest.keep,
                 asked_to_stop=lambda: stop.asked,
                 bar=bar,
@@ -99,7 +103,8 @@ class Command(BaseCommand):
             f"  API key   {guest.key}\n"
             f"  Cut-outs  {guest.folder}\n"
             f"  Archive   {guest.folder / 'results.zip'}\n"
-            f"  Logs      {settings.DATA.logs}\n"
+            f"  Logs      {settings.DATA.logs}\n\n"
+            "Ctrl-C stops the demo."
         )
         self.stdout.flush()
 
@@ -148,11 +153,13 @@ class Guest:
         _write_private(path, secret)
         return secret
 
-    def _kept(self, name: str, make: Any) -> str:
+    def _kept(self, name: str, make: Callable[[], str]) -> str:
         path = self.folder / name
-        if not path.exists():
-            _write_private(path, make())
-        return path.read_text().strip()
+        kept = path.read_text().strip() if path.exists() else ""
+        if not kept:
+            kept = make()
+            _write_private(path, kept)
+        return kept
 
 
 def sample_photos() -> Iterator[Path]:

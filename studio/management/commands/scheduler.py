@@ -1,7 +1,6 @@
 """``manage.py scheduler``: what happens by the clock."""
 
 import logging
-import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -27,7 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, **_: Any) -> None:
         """Go on whatever happens: the next round may do better."""
-        stop, pause, rounds = StopSignal(), threading.Event(), 0
+        stop, rounds = StopSignal(), 0
         while not stop.asked:
             close_old_connections()
             try:
@@ -39,4 +38,4 @@ class Command(BaseCommand):
             except Exception:
                 log.exception("A round of the scheduler failed.")
             rounds += 1
-            pause.wait(RECONCILE_SECONDS)
+            stop.wait(RECONCILE_SECONDS)

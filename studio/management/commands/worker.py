@@ -1,14 +1,16 @@
 """``manage.py worker QUEUE``: one resident worker."""
 
+import gc
 import importlib
 from typing import Any
 
 import django_rq
+import redis
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rq.serializers import JSONSerializer
 
-from batches import pipeline
+from batches import dispatch, pipeline
 from studio.worker import Pulse, ResidentWorker
 
 MAX_ENGINE_JOBS = 500
@@ -32,9 +34,19 @@ class Command(BaseCommand):
         if queue not in settings.RQ_QUEUES:
             known = ", ".join(settings.RQ_QUEUES)
             raise CommandError(f"There is no queue {queue!r} here. Choose one of: {known}.")
+        try:
+            dispatch.connection().ping()
+        except (redis.RedisError, OSError) as error:
+            raise CommandError(
+                f"Valkey does not answer ({error}). "
+                "`manage.py run` starts one; or set REDIS_URL to a server that runs."
+            ) from None
         if queue in settings.ENGINE_QUEUES:
             importlib.import_module("onnxruntime")  # before the first image waits for it
             max_jobs = max_jobs or MAX_ENGINE_JOBS
+        # What is loaded now stays; pictures that an error keeps alive must go soon.
+        gc.freeze()
+        gc.set_threshold(700, 10, 10)
         source = django_rq.get_queue(queue)
         worker = ResidentWorker(
             [source],

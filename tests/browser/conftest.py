@@ -1,0 +1,135 @@
+"""A real Chromium on a real server, with real workers behind it."""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from django.conf import settings
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+
+# The fixtures, not the tests: what a child process needs, and how to start and end one.
+from tests.worker.conftest import start, worker_env  # noqa: F401
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+STRICT = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'"
+)
+"""The content policy that our pages must be able to live with."""
+
+PATIENCE = 60_000
+"""Milliseconds that a real worker may take."""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One browser for a module. Chromium is the one of `$CHROMIUM`, or the system's."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+    if not (settings.BASE_DIR / "static/dist/app.css").exists():
+        pytest.fail("The style sheet is not built. Run `make setup`.")
+    # Playwright keeps an event loop in this thread, and Django would refuse to ask the database.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser complained of: errors of scripts and breaches of the content policy."""
+    return []
+
+
+@pytest.fixture
+def page(chromium, live_server, complaints) -> Iterator[Page]:
+    """An empty page of a fresh visitor, under a strict content policy."""
+    context = chromium.new_context(base_url=live_server.url, accept_downloads=True)
+    context.set_default_timeout(15_000)
+    context.route("**/*", _under_strict_policy)
+    page = context.new_page()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda said: complaints.append(said.text) if "Content Security" in said.text else None,
+    )
+    yield page
+    context.close()
+
+
+def _under_strict_policy(route: Route) -> None:
+    """Add the policy to documents that are asked for directly; let the rest pass."""
+    request = route.request
+    if request.resource_type != "document" or request.method != "GET":
+        route.continue_()
+        return
+    answer = route.fetch(max_redirects=0)
+    if 300 <= answer.status < 400 or "attachment" in answer.headers.get("content-disposition", ""):
+        route.continue_()
+    else:
+        route.fulfill(
+            response=answer, headers={**answer.headers, "content-security-policy": STRICT}
+        )
+
+
+@pytest.fixture
+def signed_in(page, alice) -> Page:
+    """The page after Alice has signed in by the form; it shows a tool."""
+    page.goto("/accounts/login/")
+    page.get_by_label("E-mail address").fill(alice.email)
+    page.get_by_label("Password").fill("alice's password")
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/tools/**")
+    return page
+
+
+class Shop(ThreadingHTTPServer):
+    """Somebody else's web site with one address, `/mug.png`, that shows what `content` holds."""
+
+    content: tuple[str, bytes] = ("text/html", b"<html>Sold out</html>")
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
+
+class _Shelf(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        kind, body = self.server.content
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments) -> None:
+        pass
+
+
+@pytest.fixture
+def shop(settings) -> Iterator[Shop]:
+    """The shop, which the site is allowed to reach."""
+    server = Shop(("127.0.0.1", 0), _Shelf)
+    settings.FETCH_ALLOW = [server.host]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+expect.set_options(timeout=10_000)
