@@ -33,6 +33,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     ordering = ("-pk",)
     list_per_page = 50
+    view_on_site = False  # those pages are for their owners alone
     show_full_result_count = False
     actions: Any = ()
 

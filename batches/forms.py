@@ -47,7 +47,7 @@ class Refusal:
     def from_token(cls, token: str) -> Self | None:
         """The refusal that the token stands for; nothing when we did not sign it."""
         try:
-            name, code, params = signing.loads(token)
+            name, code, params = signing.loads(token, salt=cls._SALT)
         except signing.BadSignature:
             return None
         return cls(name, code, params)

@@ -65,9 +65,9 @@ def receive(owner: User, data: bytes, *, name: str) -> tuple[Original, bool]:
         seen = guard.inspect(data)
     except images.ImageProblem as problem:
         raise ImageRefused(problem.code, problem.params) from problem
-    kept, extension = (seen.normalised, "png") if seen.normalised else (data, seen.format)
+    kept, kind = (seen.normalised, "png") if seen.normalised else (data, seen.format)
     uid = uuid.uuid4()
-    key = storage.original_key(owner.uid, uid, extension)
+    key = storage.original_key(owner.uid, uid, images.EXTENSIONS[kind])
     thumbnail_key = f"{key}.thumb.webp"
     storage.save(storage.ORIGINALS, key, kept)
     storage.save(storage.ORIGINALS, thumbnail_key, seen.thumbnail)
@@ -83,7 +83,7 @@ def receive(owner: User, data: bytes, *, name: str) -> tuple[Original, bool]:
                 width=seen.width,
                 height=seen.height,
                 key=key,
-                content_type=images.CONTENT_TYPES[extension],
+                content_type=images.CONTENT_TYPES[kind],
                 thumbnail_key=thumbnail_key,
             )
     except IntegrityError:  # the same file came in beside us and was faster

@@ -44,13 +44,13 @@ class DurableFileSystemStorage(FileSystemStorage):
 
 
 def original_key(owner: UUID, uid: UUID, extension: str) -> str:
-    """The name of an original; ``extension`` is that of its content, not of its old name."""
-    return f"{owner}/{uid}.{extension}"
+    """The name of an original; the extension (`.jpg`) is its content's, not its old name's."""
+    return f"{owner}/{uid}{extension}"
 
 
 def result_key(batch: UUID, item: UUID, token: UUID, position: int, extension: str) -> str:
     """The name of a result; the claim's token keeps two runs of one item apart."""
-    return f"{batch}/{item}.{token.hex}.{position}.{extension}"
+    return f"{batch}/{item}.{token.hex}.{position}{extension}"
 
 
 def save(alias: str, key: str, data: bytes) -> None:

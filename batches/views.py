@@ -510,7 +510,9 @@ def _look(request: HttpRequest, batch: Batch, query: QueryDict, seen: Seen) -> d
             if before.get(n) != _mark(state, attempt)
         ]
     retryable = _retryable(batch) if counts.failed else 0
-    controls = f"{batch.state}.{retryable}.{int(counts.done > 0)}"
+    # While it runs the steps name no figures, so that they stay as they are under the mouse.
+    shown = bool(retryable) if counts.live else retryable
+    controls = f"{batch.state}.{int(shown)}.{int(counts.done > 0)}"
     said = f"{counts.finished * 4 // (counts.total or 1)}{'f' * bool(counts.failed)}"
     place = {
         key: value for key, value in (("show", show), ("page", number)) if value not in ("", 1)

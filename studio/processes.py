@@ -33,6 +33,9 @@ BYTES_PER_ENGINE = 2 * 1024**3
 WAITING_VISITORS = 2048
 """Connections that wait to be answered; more are refused."""
 
+DYING_SECONDS = 2.0
+"""How long the processes of a killed supervisor may live on, with its lock free already."""
+
 log = logging.getLogger(__name__)
 
 
@@ -101,19 +104,23 @@ class Site:
             ) from error
         self._door = door
 
-    def start_workers(self, *, engines_only: bool = False) -> None:
+    def start_workers(self, *, only: str | None = None) -> None:
         """Valkey (unless an outside one is named), the workers and the scheduler.
 
-        With `engines_only` nothing that downloads and nothing that runs by the clock.
+        With `only`, an engine queue, just the workers of that queue: nothing that downloads and
+        nothing that runs by the clock. Raises `RuntimeError` or `AlreadyRunning` where there can
+        be no Valkey.
         """
-        if not settings.REDIS_URL:
+        if settings.REDIS_URL:
+            _refuse_silent_server()
+        else:
             _start_valkey(self.supervisor)
         # Whoever held a claim under the last supervisor is gone with it.
         lifecycle.end_leases(now=timezone.now(), host=socket.gethostname())
-        if not engines_only:
+        if only is None:
             self.supervisor.start(Child("io", manage("worker", "io"), WORKERS, queue="io"))
             self.supervisor.start(Child("scheduler", manage("scheduler"), SCHEDULER))
-        for queue in settings.ENGINE_QUEUES:
+        for queue in [only] if only else settings.ENGINE_QUEUES:
             for number in range(1, engine_workers() + 1):
                 self.supervisor.start(
                     Child(
@@ -215,10 +222,20 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def _refuse_silent_server() -> None:
+    try:
+        dispatch.connection().ping()
+    except (redis.RedisError, OSError) as error:
+        raise RuntimeError(f"The server that REDIS_URL names does not answer: {error}") from error
+
+
 def _start_valkey(supervisor: Supervisor) -> None:
     path = settings.DATA.socket()
-    if valkey.answers(path):
-        raise AlreadyRunning(f"A Valkey server answers on {path} already. Stop it first.")
+    deadline = time.monotonic() + DYING_SECONDS
+    while valkey.answers(path):
+        if time.monotonic() > deadline:
+            raise AlreadyRunning(f"A Valkey server answers on {path} already. Stop it first.")
+        time.sleep(0.05)
     path.unlink(missing_ok=True)
     folder = settings.DATA.root / "valkey"
     folder.mkdir(exist_ok=True)

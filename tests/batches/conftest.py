@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from batches import audit, dispatch
+from credits import audit as credits_audit
 from tests import fakes
 from tests.batches import fetch_server, odd_tools
 
@@ -52,3 +54,22 @@ def free() -> Iterator[odd_tools.FreeTool]:
     """The tool `free`, which costs nothing."""
     with fakes.registered(odd_tools.FreeTool) as tools:
         yield tools[0]
+
+
+@pytest.fixture
+def rings_at_once(monkeypatch, valkey) -> None:
+    """Rings reach the queues when they are asked for: a test's own transaction never commits."""
+    monkeypatch.setattr(dispatch, "_ring", dispatch._push)
+
+
+@pytest.fixture
+def no_welcome(settings) -> None:
+    """Sums are easier to follow from zero."""
+    settings.WELCOME_CREDITS = 0
+
+
+@pytest.fixture
+def sound(db) -> Iterator[None]:
+    """Fail when money and items disagree at the end of a test."""
+    yield
+    assert [*credits_audit.disagreements(), *audit.disagreements()] == []

@@ -201,9 +201,7 @@ def test_names_that_come_twice_are_numbered(alice, fake_tool):
 def test_a_numbered_name_does_not_meet_one_that_was_there(alice, fake_tool):
     names = ["a.png", "a-2.png", "a.png"]
 
-    items = add(
-        alice, fake_tool, *[Row(url="https://a.example.com/", name=name) for name in names]
-    )
+    items = add(alice, fake_tool, *[Row(url="https://a.example.com/", name=name) for name in names])
 
     assert [item.name for item in items] == ["a.png", "a-2.png", "a-3.png"]
 

@@ -647,6 +647,20 @@ def test_steps_change_with_the_state_and_are_left_alone_otherwise(browser, alice
     assert address("resume", batch) in paused
 
 
+def test_steps_stay_as_they_are_while_more_and_more_fails(browser, alice):
+    batch = bare_batch(alice, state=BatchState.RUNNING)
+    bare_item(batch, state=ItemState.FAILED, position=0)
+    item = bare_item(batch, state=ItemState.RUNNING, position=1)
+    bare_item(batch, state=ItemState.RUNNING, position=2)
+    page = browser.get(batch.get_absolute_url()).content.decode()
+
+    Item.objects.filter(pk=item.pk).advance(ItemState.FAILED)
+    answer = browser.get(poll_address(page), headers=HTMX).content.decode()
+
+    assert "Retry what failed" in page
+    assert "innerHTML:#controls" not in answer
+
+
 def test_quarters_and_the_first_failure_are_announced_once(browser, alice):
     batch = bare_batch(alice, state=BatchState.RUNNING)
     items = [bare_item(batch, state=ItemState.RUNNING, position=n) for n in range(4)]

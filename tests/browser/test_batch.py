@@ -11,7 +11,9 @@ from django.conf import settings
 from PIL import Image
 from playwright.sync_api import expect
 
+from batches import lifecycle
 from batches.models import Batch, Item
+from batches.states import ItemState
 from credits import ledger
 from tests import fakes
 from tests.browser.conftest import PATIENCE
@@ -116,14 +118,16 @@ def test_pausing_resuming_and_cancelling_in_the_page(signed_in, alice, complaint
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_role("heading", name="Running")).to_be_visible()
 
-    # Cancelling asks first, in place, and the question stays open while the page polls.
+    # Cancelling asks first, in place, and the question stays while other steps come and go.
     page.get_by_text("Cancel…").click()
-    with page.expect_response("**/progress/**"):
-        pass
+    one = Item.objects.order_by("position").first()
+    Item.objects.filter(pk=one.pk).advance(ItemState.RUNNING)
+    lifecycle.fail_item(one, "file_damaged", {}, token=None)
+    expect(page.get_by_role("button", name="Retry what failed")).to_be_visible()
     page.get_by_role("button", name="Cancel the batch").click()
 
     expect(page.get_by_role("heading", name="Cancelled")).to_be_visible()
-    expect(page.locator("#cards > li", has_text="Not run")).to_have_count(3)
+    expect(page.locator("#cards > li", has_text="Not run")).to_have_count(2)
     expect(page.locator("#balance")).to_contain_text(str(settings.WELCOME_CREDITS))
     assert Batch.objects.get().state == "cancelled"
     assert complaints == []

@@ -413,6 +413,29 @@ def test_the_server_sees_no_secret_of_its_client(own_guard, monkeypatch):
     assert "of-the-site" not in str(environment)
 
 
+@pytest.mark.parametrize(
+    "findings",
+    [
+        b"",
+        b"no json",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"width": 8, "height": "high"}',
+        b'{"width": 8, "height": 99999}',
+        b'{"width": -8, "height": 8}',
+        b'{"problem": "please_pay", "params": {}, "detail": ""}',
+        b'{"problem": "file_damaged"}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_child_that_was_taken_over_can_only_have_its_file_refused(findings):
+    with pytest.raises(ImageProblem) as problem:
+        guarding._understood(findings, limits=images.LIMITS)
+
+    assert problem.value.code == "file_damaged"
+
+
 # --- kills from outside -----------------------------------------------------------------------
 
 

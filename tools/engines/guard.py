@@ -1,9 +1,9 @@
 """Look at a file from outside, in a process that can do no harm, before anything else does.
 
 Decoders are large C programs, and uploads are what strangers send. So each file is decoded in a
-process of its own that has little memory, little time, no files, no network descriptors and, when
-the program runs as root, no privileges; it ends with that one file. Such a process must be cheap,
-or it would cost more than the decoding:
+process of its own that has little memory, little time, no descriptors but the file's and the
+answer's and, when the program runs as root, no privileges; it ends with that one file. Such a
+process must be cheap, or it would cost more than the decoding:
 
 * A small *server* (``python -m tools.engines.guard``) has imported every decoder once, never a
   model runtime, and has one thread. Each file gets a fork of it, about two milliseconds.
@@ -19,8 +19,8 @@ nothing of the file: it is tried again, on a new server if need be, three times 
 `GuardLost` is raised, and the file may be tried later.
 
 A plain JPEG, the usual case, is checked and shrunk in one go: the decoder reads every byte of the
-file, but computes only as many pixels as the thumbnail needs, a third less work. What can be
-wrong with a JPEG shows while reading.
+file, but computes only as many pixels as the thumbnail needs, a third less work. What is wrong
+with a JPEG shows while its bytes are read: on damaged ones both ways give the same verdict.
 
 The server lives no longer than its client, however that one ends: it watches the client's pidfd
 (a parent-death signal would fire when the *thread* that started it ends) and the socket.
@@ -316,6 +316,7 @@ class _Call:
         """Findings, thumbnail and picture; raises what is wrong with the file instead."""
         received = bytearray()
         expected = _REPLY.size
+        lengths = (0, 0, 0)
         while len(received) < expected:
             chunk = self._read(self._answer)
             if not chunk:
@@ -325,16 +326,12 @@ class _Call:
                 lengths = _REPLY.unpack_from(received)
                 expected = _REPLY.size + sum(lengths)
                 if lengths[0] > _LONGEST_FINDINGS or expected > limits.max_pixels * 5 + 2**24:
-                    raise ImageProblem("file_damaged", detail="the answer makes no sense")
+                    raise _nonsense()
         first = _REPLY.size + lengths[0]
         second = first + lengths[1]
-        findings = json.loads(received[_REPLY.size : first])
-        if trouble := findings.get("trouble"):
-            raise _Interrupted(trouble)
-        if code := findings.get("problem"):
-            raise ImageProblem(code, findings["params"], detail=findings["detail"])
+        findings = _understood(bytes(received[_REPLY.size : first]), limits=limits)
         with memoryview(received) as view:
-            return findings, bytes(view[first:second]), bytes(view[second:])
+            return findings, bytes(view[first:second]), bytes(view[second:expected])
 
     def close(self) -> None:
         """Close what is still open of the pipes."""
@@ -362,6 +359,29 @@ class _Call:
     def _shut(self, descriptor: int) -> None:
         os.close(descriptor)
         self._open.remove(descriptor)
+
+
+def _nonsense() -> ImageProblem:
+    return ImageProblem("file_damaged", detail="the child's answer makes no sense")
+
+
+def _understood(text: bytes, *, limits: Limits) -> dict[str, Any]:
+    """The findings of a child, or the problem that it found; it may have been taken over."""
+    try:
+        findings = json.loads(text)
+        if trouble := findings.get("trouble"):
+            raise _Interrupted(trouble)
+        if "problem" in findings:
+            code, params, detail = (findings[name] for name in ("problem", "params", "detail"))
+            raise ImageProblem(
+                code if code in images.CODES else "file_damaged", params, detail=detail
+            )
+        sides = int(findings["width"]), int(findings["height"])
+        if not 0 < min(sides) <= max(sides) <= limits.max_side:
+            raise _nonsense()
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise _nonsense() from None
+    return cast("dict[str, Any]", findings)
 
 
 @contextmanager

@@ -59,11 +59,17 @@ class Command(BaseCommand):
                     if failed or stop.asked:
                         raise SystemExit(1)
                     return
-                while not stop.asked:
-                    site.supervisor.check(wait=0.5)
-                self.stdout.write("Stopping …")
+                self._serve(site, stop)
         except (AlreadyRunning, RuntimeError, lifecycle.Refused) as error:
             raise CommandError(str(error)) from error
+
+    def _serve(self, site: Site, stop: StopSignal) -> None:
+        if not stop.asked:
+            self.stdout.write("Ctrl-C stops the demo.")
+            self.stdout.flush()
+        while not stop.asked:
+            site.supervisor.check(wait=0.5)
+        self.stdout.write("Stopping …")
 
     def _show(self, site: Site, stop: StopSignal) -> list[Item]:
         """The sample batch, and then where everything is; returns what failed."""
@@ -103,8 +109,7 @@ class Command(BaseCommand):
             f"  API key   {guest.key}\n"
             f"  Cut-outs  {guest.folder}\n"
             f"  Archive   {guest.folder / 'results.zip'}\n"
-            f"  Logs      {settings.DATA.logs}\n\n"
-            "Ctrl-C stops the demo."
+            f"  Logs      {settings.DATA.logs}\n"
         )
         self.stdout.flush()
 

@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
+from tqdm import tqdm
 
 from accounts import plans
 from accounts.models import User
@@ -25,7 +26,7 @@ from studio import following, health
 from studio.processes import AlreadyRunning, Site
 from studio.supervisor import StopSignal, Supervisor
 from tools import registry
-from tools.base import SettingsInvalid, Tool
+from tools.base import SettingError, SettingsInvalid, Tool
 from tools.engines import guard, images
 
 LOCAL_USER = "local@localhost"
@@ -44,8 +45,21 @@ class Source:
     """Relative to the output folder: the tree of the source is kept."""
     upload: str = ""
     problem: tuple[str, Mapping[str, Any]] | None = None
+    """Why it failed: the code and the figures of its message."""
     target: str = ""
     """The name of its first result, relative to the output folder."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be done with all sources, who pays, and where the results go."""
+
+    tool: Tool
+    settings: Mapping[str, Any]
+    owner: User
+    top_up: bool
+    """Give the owner what is lacking: it is the local account."""
+    out: Path
 
 
 class Command(BaseCommand):
@@ -80,54 +94,69 @@ class Command(BaseCommand):
         sources = list(_collect(paths, out))
         if not sources:
             raise CommandError("There are no files in these places.")
+        order = Order(chosen, wanted, _owner(user), top_up=user is None, out=out)
         _make_folder(out)
         guard.start()  # while we look for workers
-        owner = _owner(user)
         stop = StopSignal()
-        failed: list[tuple[str, str, str]] = []
         with ExitStack() as stack:
             workers = Workers(stack, chosen)
             workers.start_if_missing()
             bar = stack.enter_context(following.progress_bar(len(sources), chosen.slug))
-            _take_in(owner, sources, asked_to_stop=lambda: stop.asked)
-            for source in sources:
-                if source.problem:
-                    code, params = source.problem
-                    failed.append((str(source.path), messages.text(code, params), code))
-            bar.update(len(failed))
+            _take_in(order.owner, sources, asked_to_stop=lambda: stop.asked)
             good = [source for source in sources if source.upload]
-            names = _name_targets(good, _extension(chosen, wanted), _inside(sources, out))
-            if user is not None:
-                _refuse_too_dear(owner, chosen.max_price(wanted) * len(good))
-            size = plans.plan_for(owner).batch_images
+            bar.update(sum(source.problem is not None for source in sources))
+            names = _name_targets(good, order, taken=_inside(sources, out))
+            _refuse_too_dear(order, len(good))
+            size = plans.plan_for(order.owner).batch_images
+            ended: str = BatchState.FINISHED
             for first in range(0, len(good), size):
-                if stop.asked:
+                if stop.asked or ended == BatchState.CANCELLED:
                     break
-                part = good[first : first + size]
-                batch = _start_batch(owner, chosen, wanted, part, top_up=user is None)
-                try:
-                    ended = following.follow(
-                        batch,
-                        watch=workers.watch,
-                        on_done=lambda item, part=part: _save(item, part, out, names),
-                        asked_to_stop=lambda: stop.asked,
-                        bar=bar,
-                    )
-                except BaseException:
-                    following.cancel(batch)  # nobody waits for it any more
-                    raise
-                for item in ended:
-                    failed.append((str(part[item.position].path), item.error, item.error_code))
-                batch.refresh_from_db(fields=["state"])
-                if batch.state == BatchState.CANCELLED and not stop.asked:
-                    raise CommandError("Somebody cancelled the batch. What was finished is kept.")
+                shelf = Shelf(good[first : first + size], out, names)
+                ended = _run_batch(order, shelf, workers=workers, stop=stop, bar=bar)
+        failed = self._list_failures(sources)
+        if stop.asked:
+            raise CommandError("Stopped. What was finished is kept.", returncode=130)
+        if ended == BatchState.CANCELLED:
+            raise CommandError("Somebody cancelled the batch. What was finished is kept.")
+        if failed:
+            raise SystemExit(1)
+        self.stdout.write(f"{len(sources)} done. The results are in {out}.")
+
+    def _list_failures(self, sources: Sequence[Source]) -> int:
+        """One line for each source that failed, in order; returns how many."""
+        failed = [
+            (str(source.path), messages.text(code, params), code)
+            for source in sources
+            if source.problem
+            for code, params in [source.problem]
+        ]
         if failed:
             self.stderr.write(f"{len(failed)} of {len(sources)} failed, and cost nothing:")
             self.stderr.write(following.failures(failed))
-        if stop.asked:
-            raise CommandError("Stopped. What was finished is kept.", returncode=130)
-        if failed:
-            raise SystemExit(1)
+        return len(failed)
+
+
+class Shelf:
+    """Where the results of one batch go: `OUT/<tree>/<stem>.<ext>`."""
+
+    def __init__(self, sources: Sequence[Source], out: Path, names: Names) -> None:
+        self.sources = sources
+        self._out = out
+        self._names = names
+
+    def save(self, item: Item) -> None:
+        """Save an item's results; all after the first are numbered."""
+        target = self.sources[item.position].target
+        for result in sorted(item.results.all(), key=lambda result: result.position):
+            name = self._names.unique(target) if result.position else target
+            try:
+                following.save(result, self._out / name)
+            except OSError as error:
+                raise CommandError(
+                    f"{self._out / name} can't be written: {error.strerror}. "
+                    "What was finished is kept."
+                ) from error
 
 
 class Workers:
@@ -139,7 +168,8 @@ class Workers:
 
     def __init__(self, stack: ExitStack, tool: Tool) -> None:
         self._stack = stack
-        self._needed = {"database", "valkey", f"{dispatch.queue_for(tool.slug)} worker"}
+        self._queue = dispatch.queue_for(tool.slug)
+        self._needed = {"database", "valkey", f"{self._queue} worker"}
         self._supervisor = Supervisor(logs=settings.DATA.logs)
         self._ours = False
         self._looked_at = self._there_at = time.monotonic()
@@ -162,16 +192,16 @@ class Workers:
             return
         try:
             site = self._stack.enter_context(Site())
-            # Files need no downloads, and we reconcile ourselves.
-            site.start_workers(engines_only=True)
         except AlreadyRunning as error:
             if self._looked_at - self._there_at > PATIENCE_SECONDS:
-                gone = ", ".join(sorted(missing))
-                raise CommandError(f"{error} What it lacks: {gone}.") from error
-        except RuntimeError as error:
+                raise CommandError(f"{error} It lacks: {', '.join(sorted(missing))}.") from error
+            return
+        try:
+            # Files need no downloads, and we reconcile ourselves.
+            site.start_workers(only=self._queue)
+        except (AlreadyRunning, RuntimeError) as error:
             raise CommandError(str(error)) from error
-        else:
-            self._supervisor, self._ours = site.supervisor, True
+        self._supervisor, self._ours = site.supervisor, True
 
 
 def _tool(slug: str) -> Tool:
@@ -185,14 +215,17 @@ def _tool(slug: str) -> Tool:
 def _settings(tool: Tool, pairs: Sequence[str]) -> dict[str, Any]:
     given = {}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
+        name, _equals, value = pair.partition("=")
+        if not name or name == pair:
             raise CommandError(f"--set takes NAME=VALUE, not {pair!r}.")
         given[name] = value
     try:
         wanted = tool.clean(given)
     except SettingsInvalid as invalid:
-        lines = [f"{wrong.field}: {wrong.detail}" for wrong in invalid.errors]
+        lines = [
+            f"--set {wrong.field}: {wrong.detail} {_allowed(tool, wrong)}".rstrip()
+            for wrong in invalid.errors
+        ]
         raise CommandError("\n".join(lines)) from None
     if reason := tool.unavailable_reason(wanted):
         raise CommandError(reason)
@@ -204,6 +237,17 @@ def _settings(tool: Tool, pairs: Sequence[str]) -> dict[str, Any]:
             "to STUDIO_ENGINE_QUEUES."
         ) from None
     return wanted
+
+
+def _allowed(tool: Tool, wrong: SettingError) -> str:
+    """What there is to choose from, where a name or a value is none of it."""
+    there = tool.settings_schema()["properties"]
+    match wrong.code:
+        case "unknown_setting":
+            return f"Choose one of: {', '.join(there)}."
+        case "invalid_choice":
+            return f"Choose one of: {', '.join(map(str, there[wrong.field]['enum']))}."
+    return ""
 
 
 def _owner(email: str | None) -> User:
@@ -260,24 +304,20 @@ def _inside(sources: Sequence[Source], out: Path) -> list[str]:
     return [str(place.relative_to(results)) for place in places if results in place.parents]
 
 
-def _name_targets(sources: Sequence[Source], extension: str, taken: Sequence[str]) -> Names:
+def _name_targets(sources: Sequence[Source], order: Order, *, taken: Sequence[str]) -> Names:
     """Give each source the name of its first result: by the order of sources, not of finishing.
 
-    Returns the names, to which further results can be added.
+    Returns the names, from which further results get theirs.
     """
     names = Names(*taken)
+    text = order.tool.output == "text"
+    extension = ".txt" if text else images.EXTENSIONS[order.settings["format"]]
     for source in sources:
-        source.target = names.unique(str(source.folder / f"{source.path.stem}.{extension}"))
+        source.target = names.unique(str(source.folder / f"{source.path.stem}{extension}"))
     return names
 
 
-def _extension(tool: Tool, wanted: Mapping[str, Any]) -> str:
-    return "txt" if tool.output == "text" else images.EXTENSIONS[wanted["format"]]
-
-
-def _take_in(
-    owner: User, sources: Sequence[Source], *, asked_to_stop: Callable[[], bool]
-) -> None:
+def _take_in(owner: User, sources: Sequence[Source], *, asked_to_stop: Callable[[], bool]) -> None:
     """Validate and store all files, a few at a time; what is refused is noted.
 
     Goes on to no other file when asked to stop.
@@ -294,6 +334,8 @@ def _take_in(
             source.upload = str(original.uid)
         except intake.ImageRefused as refused:
             source.problem = (refused.code, refused.params)
+        except guard.GuardLost:
+            source.problem = ("processing_failed", {})
         except OSError as error:
             source.problem = ("file_unreadable", {"reason": error.strerror or str(error)})
         finally:
@@ -304,42 +346,55 @@ def _take_in(
             done.result()
 
 
-def _refuse_too_dear(owner: User, quote: int) -> None:
+def _refuse_too_dear(order: Order, count: int) -> None:
     """All batches together must be affordable before the first one begins."""
-    available = ledger.balance(owner).available
-    if quote > available:
+    quote = order.tool.max_price(order.settings) * count
+    available = ledger.balance(order.owner).available
+    if quote > available and not order.top_up:
         params = {"required": quote, "available": available}
         raise CommandError(messages.text("insufficient_credits", params))
 
 
-def _start_batch(
-    owner: User, tool: Tool, wanted: Mapping[str, Any], sources: Sequence[Source], *, top_up: bool
-) -> Batch:
+def _run_batch(
+    order: Order, shelf: Shelf, *, workers: Workers, stop: StopSignal, bar: "tqdm[None]"
+) -> str:
+    """One batch from start to end; returns its last state. Notes with the sources what failed."""
+    batch = _start_batch(order, shelf.sources)
+    try:
+        failed = following.follow(
+            batch,
+            watch=workers.watch,
+            on_done=shelf.save,
+            asked_to_stop=lambda: stop.asked,
+            bar=bar,
+        )
+    except BaseException:
+        following.cancel(batch)  # nobody waits for it any more
+        raise
+    for item in failed:
+        shelf.sources[item.position].problem = (item.error_code, item.error_params)
+    return batch.state
+
+
+def _start_batch(order: Order, sources: Sequence[Source]) -> Batch:
     rows = [Row(upload=source.upload, name=source.path.name) for source in sources]
     try:
-        batch = lifecycle.create(owner, tool, rows, settings=wanted, name=f"runbatch {tool.slug}")
+        batch = lifecycle.create(
+            order.owner,
+            order.tool,
+            rows,
+            settings=order.settings,
+            name=f"runbatch {order.tool.slug}",
+        )
         while True:
             try:
                 return lifecycle.start(batch)
             except ledger.InsufficientCredits as short:
-                if not top_up:
+                if not order.top_up:
                     following.cancel(batch)
                     raise CommandError(messages.text(short.code, short.params)) from None
                 # Again if need be: another local batch may take what was meant for this one.
-                lacking = short.params["required"] - short.params["available"]
-                ledger.grant(owner, lacking, kind="admin", key=f"local:{uuid.uuid4()}")
+                lacking = short.required - short.available
+                ledger.grant(order.owner, lacking, kind="admin", key=f"local:{uuid.uuid4()}")
     except lifecycle.Refused as refused:
         raise CommandError(refused.detail) from None
-
-
-def _save(item: Item, sources: Sequence[Source], out: Path, names: Names) -> None:
-    """`OUT/<tree>/<stem>.<ext>`; further results and collisions are numbered."""
-    target = sources[item.position].target
-    for result in sorted(item.results.all(), key=lambda result: result.position):
-        name = target if result.position == 0 else names.unique(target)
-        try:
-            following.save(result, out / name)
-        except OSError as error:
-            raise CommandError(
-                f"{out / name} can't be written: {error.strerror}. What was finished is kept."
-            ) from error
