@@ -27,7 +27,7 @@ def done(batch, position: int, name: str, *contents: bytes, kind: str = "png") -
     item = bare_item(batch, state=ItemState.DONE, position=position)
     Item.objects.filter(pk=item.pk).update(name=name)
     for number, data in enumerate(contents):
-        key = storage.result_key(batch.uid, item.uid, uuid.uuid4(), number, kind)
+        key = storage.result_key(batch.uid, item.uid, uuid.uuid4(), number, f".{kind}")
         storage.save(storage.RESULTS, key, data)
         Result.objects.create(
             item=item,

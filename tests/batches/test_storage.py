@@ -142,7 +142,7 @@ def test_a_file_that_goes_while_we_look_is_passed_over(media):
 def test_two_claims_of_one_item_never_share_a_name():
     batch, item = uuid.uuid4(), uuid.uuid4()
 
-    keys = {storage.result_key(batch, item, uuid.uuid4(), 0, "png") for _ in range(2)}
+    keys = {storage.result_key(batch, item, uuid.uuid4(), 0, ".png") for _ in range(2)}
 
     assert len(keys) == 2
     assert all(key.startswith(f"{batch}/{item}.") and key.endswith(".0.png") for key in keys)
@@ -151,4 +151,4 @@ def test_two_claims_of_one_item_never_share_a_name():
 def test_an_original_is_named_after_owner_and_id_alone():
     owner, uid = uuid.uuid4(), uuid.uuid4()
 
-    assert storage.original_key(owner, uid, "jpg") == f"{owner}/{uid}.jpg"
+    assert storage.original_key(owner, uid, ".jpg") == f"{owner}/{uid}.jpg"
