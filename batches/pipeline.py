@@ -154,8 +154,12 @@ def _fetch_in_thread(item_id: int) -> None:
 
 def _fetch_one(item_id: int) -> None:
     item = _claim(item_id, ItemState.FETCHING)
-    if item is None:
-        return
+    if item is not None:
+        _bring_in(item)
+
+
+def _bring_in(item: Item) -> None:
+    """All that follows a claim: download, settlement, and what follows that."""
     # The download has a deadline below the lease, but then its file may wait for the guard.
     with Lease(item, seconds=FETCH_TIMEOUT):
         try:

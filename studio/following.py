@@ -14,7 +14,7 @@ from batches.models import Batch, Item, Result
 from batches.reconcile import reconcile
 from batches.states import BatchState, ItemState
 
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.2
 RECONCILE_SECONDS = 2.0
 
 tqdm.monitor_interval = 0  # no thread of its own: we may have to start a process again meanwhile

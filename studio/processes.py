@@ -10,13 +10,15 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 import redis
 from django.conf import settings
-from django.db import close_old_connections
+from django.core.management import call_command
+from django.db import close_old_connections, connections
 from django.utils import timezone
 
 from batches import dispatch, lifecycle
@@ -117,6 +119,7 @@ class Site:
             _start_valkey(self.supervisor)
         # Whoever held a claim under the last supervisor is gone with it.
         lifecycle.end_leases(now=timezone.now(), host=socket.gethostname())
+        connections.close_all()  # no copy of this process may speak on them
         if only is None:
             self.supervisor.start(Child("io", manage("worker", "io"), WORKERS, queue="io"))
             self.supervisor.start(Child("scheduler", manage("scheduler"), SCHEDULER))
@@ -132,8 +135,16 @@ class Site:
                             "OMP_NUM_THREADS": str(threads_per_engine()),
                         },
                         queue=queue,
+                        work=partial(self._work, queue),
                     )
                 )
+
+    def _work(self, queue: str) -> None:
+        """What an engine worker does, in a copy of this process."""
+        for ours in (self._lock, self._door):
+            if ours is not None:
+                ours.close()
+        call_command("worker", queue)
 
     def start_web(self) -> None:
         """The web server, behind the port that was taken."""
@@ -241,6 +252,6 @@ def _start_valkey(supervisor: Supervisor) -> None:
     folder.mkdir(exist_ok=True)
     server = supervisor.start(Child("valkey", valkey.command(path, folder), VALKEY))
     try:
-        valkey.wait_until_it_answers(path, server)
+        valkey.wait_until_it_answers(path, server.poll)
     except RuntimeError as error:
         raise RuntimeError(f"{error} Its log is {settings.DATA.logs / 'valkey.log'}.") from error

@@ -1,9 +1,8 @@
 """The Valkey server that comes with the packages, as a child of ours on a Unix socket."""
 
-import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -49,14 +48,17 @@ def answers(socket: Path) -> bool:
 
 
 def wait_until_it_answers(
-    socket: Path, server: "subprocess.Popen[Any]", seconds: float = 10
+    socket: Path, poll: Callable[[], int | None], seconds: float = 10
 ) -> None:
-    """Return when the server answers; raise ``RuntimeError`` when it died or stays silent."""
+    """Return when the server answers; raise ``RuntimeError`` when it died or stays silent.
+
+    ``poll`` gives the status of the server's process, or nothing while it runs.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answers(socket):
             return
-        if server.poll() is not None:
-            raise RuntimeError(f"Valkey ended at once with status {server.returncode}.")
+        if (status := poll()) is not None:
+            raise RuntimeError(f"Valkey ended at once with status {status}.")
         time.sleep(0.01)
     raise RuntimeError(f"Valkey did not answer on {socket} within {seconds:.0f} s.")

@@ -4,6 +4,7 @@ RQ only rings here. What RQ usually does for liveness we do ourselves: claims ca
 pulse in Valkey says that a worker is there, also while a model computes and after a flush.
 """
 
+import ctypes
 import logging
 import threading
 from contextlib import suppress
@@ -22,6 +23,21 @@ PULSE_LASTS = 10.0
 """A worker without a pulse for so long does not count as there."""
 
 log = logging.getLogger(__name__)
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory of one picture for the next.
+
+    By default glibc gives large blocks back at once, and the kernel clears them anew for each
+    picture: 5 % of the processor time over 40 photos. Where there is no glibc, nothing happens.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, 2**30)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 class ResidentWorker(SimpleWorker):

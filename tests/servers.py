@@ -54,5 +54,5 @@ def _start_valkey() -> str:
     )
     atexit.register(server.wait)
     atexit.register(server.terminate)
-    valkey.wait_until_it_answers(socket, server)
+    valkey.wait_until_it_answers(socket, server.poll)
     return f"unix://{socket}"

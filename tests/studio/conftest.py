@@ -5,10 +5,11 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -45,14 +46,17 @@ class Place:
     ) -> "subprocess.CompletedProcess[str]":
         """Run any command line to its end; one that takes longer is killed and an error."""
         return subprocess.run(
-            line, env=self.env(**env), capture_output=True, text=True, timeout=seconds
+            line, check=False, env=self.env(**env), capture_output=True, text=True, timeout=seconds
         )
 
     def start(self, *arguments: object, **env: str) -> "subprocess.Popen[str]":
         """Start a command; what it says on both streams can be read from its output."""
         return subprocess.Popen(
-            manage(*map(str, arguments)), env=self.env(**env),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            manage(*map(str, arguments)),
+            env=self.env(**env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
     def start_site(self, command: str, **env: str) -> "subprocess.Popen[str]":
@@ -67,6 +71,11 @@ class Place:
         done = self.run("shell", "--verbosity", "0", "-c", code)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def rows(self, query: str, *values: object) -> list[tuple]:
+        """What the database answers, asked without a process of ours."""
+        with closing(sqlite3.connect(self.data / "db.sqlite3", timeout=20)) as connection:
+            return connection.execute(query, values).fetchall()
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes]:
         """Status and body of a page; status 0 when nobody answers."""

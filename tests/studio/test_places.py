@@ -110,7 +110,10 @@ def test_eight_processes_that_make_the_secret_key_at_once_agree_on_one(tmp_path)
     racers = [
         subprocess.Popen(
             [sys.executable, "-c", code, str(tmp_path / "data")],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for _ in range(8)
     ]

@@ -31,7 +31,7 @@ from tools.engines import guard, images
 
 LOCAL_USER = "local@localhost"
 INTAKE_THREADS = 4
-LOOK_FOR_WORKERS_SECONDS = 2.0
+LOOK_FOR_WORKERS_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0
 """How long another supervisor of this data directory may take until its workers are there."""
 

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rq.serializers import JSONSerializer
 
 from batches import dispatch, pipeline
-from studio.worker import Pulse, ResidentWorker
+from studio.worker import Pulse, ResidentWorker, keep_memory
 
 MAX_ENGINE_JOBS = 500
 """Then an engine worker ends and is started afresh: long-lived native code leaks."""
@@ -42,6 +42,7 @@ class Command(BaseCommand):
                 "`manage.py run` starts one; or set REDIS_URL to a server that runs."
             ) from None
         if queue in settings.ENGINE_QUEUES:
+            keep_memory()
             importlib.import_module("onnxruntime")  # before the first image waits for it
             max_jobs = max_jobs or MAX_ENGINE_JOBS
         # What is loaded now stays; pictures that an error keeps alive must go soon.
