@@ -60,6 +60,10 @@ def receive(owner: User, data: bytes, *, name: str) -> tuple[Original, bool]:
     """
     digest = hashlib.sha256(data).hexdigest()
     if known := Original.objects.filter(owner=owner, sha256=digest).first():
+        if known.name != (called := clean_name(name)):
+            # People look for what they have just sent, under the name that it has now.
+            known.name = called
+            known.save(update_fields=["name"])
         return known, False
     try:
         seen = guard.inspect(data)

@@ -62,14 +62,21 @@ class Fork:
     of one thread, and before it has loaded a model: neither survives a fork.
     """
 
-    def __init__(self, work: Callable[[], None], *, out: IO[bytes], env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        work: Callable[[], None],
+        *,
+        command: Sequence[str],
+        out: IO[bytes],
+        env: dict[str, str],
+    ) -> None:
         self.returncode: int | None = None
         parent = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            _become_child(work, parent=parent, out=out, env=env)
+            _become_child(work, parent=parent, command=command, out=out, env=env)
 
     def poll(self) -> int | None:
         """Its status, negative for a signal; nothing while it runs."""
@@ -150,7 +157,7 @@ class Supervisor:
             path.replace(path.with_suffix(".log.1"))
         with path.open("ab") as out:
             if child.work and not child.restarts and threading.active_count() == 1:
-                child.process = Fork(child.work, out=out, env=child.env)
+                child.process = Fork(child.work, command=child.command, out=out, env=child.env)
             else:
                 child.process = subprocess.Popen(
                     child.command,
@@ -208,7 +215,12 @@ def _die_with_parent(parent: int) -> Callable[[], None]:
 
 
 def _become_child(
-    work: Callable[[], None], *, parent: int, out: IO[bytes], env: dict[str, str]
+    work: Callable[[], None],
+    *,
+    parent: int,
+    command: Sequence[str],
+    out: IO[bytes],
+    env: dict[str, str],
 ) -> NoReturn:
     """Turn a fresh copy of the supervisor into a child like any other, and do its work."""
     status = 1
@@ -222,6 +234,7 @@ def _become_child(
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
         os.environ.update(env)
+        _show_as(command)
         work()
         status = 0
     except SystemExit as asked:
@@ -232,6 +245,25 @@ def _become_child(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)  # what the supervisor has to clean up is not ours
+
+
+def _show_as(command: Sequence[str]) -> None:
+    """Let `ps` and `pgrep -f` show this process under a command line, shortened where it must be.
+
+    The kernel shows what stands where our own command line was put at the start.
+    """
+    stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start, end = int(stat[45]), int(stat[46])  # arg_start and arg_end: fields 48 and 49
+    program, script, *arguments = command
+    for line in (
+        [program, script, *arguments],
+        [Path(program).name, Path(script).name, *arguments],
+        [Path(script).name, *arguments],
+    ):
+        text = b"".join(os.fsencode(word) + b"\0" for word in line)
+        if len(text) <= end - start:
+            ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
+            return
 
 
 def manage(*arguments: str) -> list[str]:

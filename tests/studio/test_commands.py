@@ -58,7 +58,8 @@ def test_a_key_is_printed_on_one_line_and_the_account_is_made(first):
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"sk_live_[\w-]{40,}\n", done.stdout)
     assert place.rows(
-        "SELECT email, count(*) FROM accounts_user JOIN accounts_apikey ON user_id = accounts_user.id"
+        "SELECT email, count(*) FROM accounts_user "
+        "JOIN accounts_apikey ON user_id = accounts_user.id"
     ) == [("new@example.com", 1)]
 
 

@@ -1,7 +1,6 @@
 """`manage.py runbatch`: files and folders through real workers, from a terminal."""
 
 import io
-import json
 import os
 import signal
 import sys
@@ -359,6 +358,7 @@ def test_two_at_once_on_an_empty_folder_share_workers_and_one_takes_over_from_th
     ends = [runner.communicate(timeout=90)[0] for runner in (first, second)]
 
     assert (first.returncode, second.returncode) == (0, 0), ends
+    assert (place.data / "run" / "supervisor.lock").read_text() == str(second.pid)
     assert len(tree(tmp_path / "out" / "short")) == 1
     assert len(tree(tmp_path / "out" / "long")) == 8
     assert place.run("checkledger").returncode == 0
@@ -402,34 +402,6 @@ def test_a_tool_runs_on_the_best_kind_of_engine_that_there_is(
     assert done.returncode == 0, done.stderr
     assert tree(tmp_path / "out") == {"a.png"}
     assert {log.name for log in (used_place.data / "logs").glob("?pu-*")} == {"gpu-1.log"}
-
-
-def test_a_running_site_is_used_and_its_api_has_the_same_bytes(place, tmp_path, pictures):
-    here = fill(tmp_path / "here", pictures, "a.jpg", "b.jpg", "c.jpg")
-    boss = place.start_site("run", STUDIO_ENGINE_WORKERS="1")
-    key = place.run("createapikey", "payer@b.example").stdout.strip()
-    there = set(family(boss.pid))
-
-    runner = place.start(
-        "runbatch", here, *FAST, "--out", tmp_path / "out", "--user", "payer@b.example"
-    )
-    met = set()
-    eventually(lambda: met.update(place.processes()) or runner.poll() is not None)
-    said, _ = runner.communicate()
-
-    assert runner.returncode == 0, said
-    assert met - there == {runner.pid}, "it started something of its own"
-    bearer = {"Authorization": f"Bearer {key}"}
-    batch = json.loads(place.get("/api/v1/batches", **bearer)[1])["results"][0]
-    assert (batch["status"], batch["credits"]["used"]) == ("finished", 3)
-    items = json.loads(place.get(f"/api/v1/batches/{batch['id']}/items", **bearer)[1])["results"]
-    for item in items:
-        status, body = place.get(f"/api/v1/items/{item['id']}/result", **bearer)
-        assert status == 200
-        assert body == (tmp_path / "out" / item["name"].replace(".jpg", ".png")).read_bytes()
-    boss.send_signal(signal.SIGTERM)
-    boss.communicate(timeout=30)
-    assert boss.returncode == 0
 
 
 # --- Names, without processes ---------------------------------------------------------------
