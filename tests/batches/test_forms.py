@@ -57,7 +57,11 @@ def test_a_refusal_survives_the_form():
     assert len(refusal.token.split()) == 1
 
 
-@pytest.mark.parametrize("token", ["", "nonsense", signing.dumps(["a", "file_empty", {}])])
+@pytest.mark.parametrize(
+    "token",
+    ["", "nonsense", signing.dumps(["a", "file_empty", {}])],
+    ids=["nothing", "nonsense", "signed for something else"],  # a signature holds the time
+)
 def test_a_refusal_that_we_did_not_sign_is_ignored(token):
     assert Refusal.from_token(token) is None
     assert form(refused=token).cleaned_data["refused"] == []

@@ -89,6 +89,7 @@ def test_the_same_file_of_one_owner_is_kept_once(alice, media, monkeypatch):
     second, new = intake.receive(alice, picture(), name="copy of front.png")
 
     assert (second, new) == (first, False)
+    assert second.name == "copy of front.png"
     assert Original.objects.count() == 1
     assert len(files(media)) == 2
 

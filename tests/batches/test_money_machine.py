@@ -49,24 +49,24 @@ VERBS = MappingProxyType(
     {  # and how often each comes first
         "grant": 1,
         "new_batch": 3,
-        "start": 3,
-        "approve": 2,
-        "claim": 10,
-        "finish": 10,
-        "finish_late": 2,
-        "be_overtaken": 3,
-        "fail": 4,
-        "fail_for_now": 5,
-        "lose_a_worker": 3,
-        "cancel": 1,
-        "cancel_and_die": 1,
-        "retry": 6,
+        "start": 9,
+        "approve": 5,
+        "claim": 9,
+        "finish": 22,
+        "finish_late": 5,
+        "be_overtaken": 7,
+        "fail": 5,
+        "fail_for_now": 6,
+        "lose_a_worker": 4,
+        "cancel": 5,
+        "cancel_and_die": 4,
+        "retry": 10,
         "pause": 1,
-        "resume": 2,
-        "ring_too_often": 1,
+        "resume": 4,
+        "ring_too_often": 2,
         "time_passes": 1,
-        "expire": 1,
-        "reconcile": 1,
+        "expire": 4,
+        "reconcile": 2,
     }
 )
 FLOORS = MappingProxyType(
@@ -112,8 +112,8 @@ class MachineTool(fakes.FakeTool):
     name = "Machine"
 
     class Settings(ImageSettings):
-        held = serializers.IntegerField(min_value=0, max_value=5, default=2)
-        real = serializers.IntegerField(min_value=0, max_value=7, default=2)
+        held = serializers.IntegerField(min_value=0, default=2)
+        real = serializers.IntegerField(min_value=0, default=2)
 
     def __init__(self) -> None:
         self.act: Callable[[], object] = lambda: None
@@ -148,7 +148,9 @@ class Story(RuleBasedStateMachine):
         self.trouble: Exception | None = None
         self.numbers = 0
         for user in self.users:
-            ledger.grant(user, 30, kind="purchase", key=self.key())
+            ledger.grant(user, 25, kind="purchase", key=self.key())
+        for _ in range(2):
+            self.new_batch(random.Random(self.numbers))
 
     def teardown(self):
         self.clock.stop()
@@ -208,9 +210,11 @@ class Story(RuleBasedStateMachine):
         stands = [worker for worker in self.workers if worker.token in tokens]
         return stands, [worker for worker in self.workers if worker.token not in tokens]
 
-    def one_at_work(self, chance) -> Item | None:
+    def one_at_work(self, chance, *, rather=lambda _worker: 0) -> Item | None:
+        """A worker whose claim stands, rather one of whom more is true."""
         stands, _lost = self.split_workers()
-        return self.taken(chance.choice(stands)) if stands else None
+        chance.shuffle(stands)
+        return self.taken(max(stands, key=rather)) if stands else None
 
     def taken(self, worker: Item) -> Item:
         # By token, since a late worker's item and its successor's are the same row.
@@ -252,28 +256,28 @@ class Story(RuleBasedStateMachine):
 
     # What people do: each returns True, or False when there is nothing to do it to
 
-    def grant(self, chance):
-        user = chance.choice(self.users)
+    def grant(self, chance, *, user=None):
+        user = user or chance.choice(self.users)
         days = chance.choice([None, None, 1, 2])
         ends = days and self.now + timedelta(days=days)
-        amount = chance.randint(3, 25)
+        amount = chance.randint(5, 40)
         ledger.grant(user, amount, kind="promo", key=self.key(), expires_at=ends)
         return True
 
     def new_batch(self, chance):
-        if Batch.objects.filter(state=BatchState.READY).count() > 2:
+        if Batch.objects.filter(state=BatchState.READY).count() > 1:
             return False
         user = chance.choice(self.users)
         rows = [
             Row(
-                settings={"held": chance.randint(0, 5), "real": chance.randint(0, 7)},
+                settings={"held": chance.randint(0, 8), "real": chance.randint(0, 10)},
                 **(
                     {"url": "https://a.example.com/a.png"}
                     if chance.random() < 0.3
                     else {"upload": str(self.originals[user].uid)}
                 ),
             )
-            for _ in range(chance.randint(1, 6))
+            for _ in range(chance.randint(2, 8))
         ]
         sample = chance.choice([0, 0, 1, 2])
         lifecycle.create(user, self.tool, rows, sample=sample)
@@ -286,9 +290,9 @@ class Story(RuleBasedStateMachine):
         before = ledger.balance(batch.owner)
         if self.refused(lambda: lifecycle.start(batch), ledger.InsufficientCredits):
             HITS["start refused"] += 1
-            if chance.random() < 0.5:
+            if chance.random() < 0.3:
                 lifecycle.cancel(batch)
-            return True
+            return self.grant(chance, user=batch.owner)
         after = ledger.balance(batch.owner)
         begun = batch.items.filter(state__in=ON_HOLD)
         assert after.held - before.held == sum(begun.values_list("held_price", flat=True))
@@ -355,8 +359,8 @@ class Story(RuleBasedStateMachine):
         if batch is None:
             return False
         failed = list(batch.items.filter(state=ItemState.FAILED).order_by("pk"))
-        chosen = chance.sample(failed, chance.randint(1, len(failed)))
-        edited = chance.choice([None, {"held": chance.randint(0, 5)}])
+        chosen = chance.sample(failed, chance.randint(1, min(2, len(failed))))
+        edited = chance.choice([None, {"held": chance.randint(0, 8)}, {"held": 100}])
         if self.refused(
             lambda: lifecycle.retry(batch, items=[item.uid for item in chosen], settings=edited),
             ledger.InsufficientCredits,
@@ -375,19 +379,20 @@ class Story(RuleBasedStateMachine):
     # What workers do
 
     def claim(self, chance):
-        """One to three workers take an item each."""
+        """One to five workers take an item each."""
         waiting = {ItemState.QUEUED: ItemState.FETCHING, ItemState.FETCHED: ItemState.RUNNING}
         running = Item.objects.filter(state__in=waiting, batch__state=BatchState.RUNNING)
-        items = list(running.order_by("pk"))
-        for item in chance.sample(items, min(len(items), chance.randint(1, 3))):
+        items = chance.sample(list(running), running.count())
+        items.sort(key=lambda item: -item.tries)
+        for item in items[: chance.randint(1, 5)]:
             worker = pipeline._claim(item.pk, waiting[ItemState(item.state)])
             assert worker is not None
             self.workers.append(worker)
         return bool(items)
 
     def finish(self, chance):
-        """One to three workers finish."""
-        workers = [self.one_at_work(chance) for _ in range(chance.randint(1, 3))]
+        """One to four workers finish."""
+        workers = [self.one_at_work(chance) for _ in range(chance.randint(1, 4))]
         for worker in filter(None, workers):
             self.finish_one(worker)
         return any(workers)
@@ -476,7 +481,7 @@ class Story(RuleBasedStateMachine):
         return act
 
     def fail(self, chance):
-        worker = self.one_at_work(chance)
+        worker = self.one_at_work(chance, rather=lambda worker: worker.generation == 2)
         if worker is None:
             return False
         before = ledger.balance(worker.batch.owner)
@@ -497,7 +502,7 @@ class Story(RuleBasedStateMachine):
         return True
 
     def fail_for_now(self, chance):
-        worker = self.one_at_work(chance)
+        worker = self.one_at_work(chance, rather=lambda worker: worker.tries)
         if worker is None:
             return False
         before = ledger.balance(worker.batch.owner)
@@ -548,14 +553,22 @@ class Story(RuleBasedStateMachine):
     # What the clock does
 
     def time_passes(self, chance):
+        """Long enough for leases, or for credits, to run out."""
+        if chance.random() < 0.7:
+            return False
         self.now += timedelta(minutes=chance.choice([1, 10, 600, 1500]))
         return True
 
     def expire(self, chance):
+        if chance.random() < 0.5:
+            return False
+        self.now += timedelta(hours=chance.choice([0, 30]))
         HITS["ran out"] += bool(ledger.expire(self.now))
         return True
 
     def reconcile(self, chance):
+        if chance.random() < 0.5:
+            return False
         cancelling = Batch.objects.filter(state=BatchState.CANCELLING).count()
         reconcile(now=self.now)
         assert not Batch.objects.filter(state=BatchState.CANCELLING).exists()

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import redis
 from django.utils import timezone
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from batches import dispatch
 from batches.states import BatchState, ItemState
@@ -32,6 +34,13 @@ def own_place(settings, tmp_path):
     settings.DATA.prepare()
     settings.PORT = free_port()
     return settings
+
+
+@pytest.fixture
+def no_valkey(monkeypatch):
+    """Nobody answers where Valkey should be."""
+    nowhere = redis.Redis(unix_socket_path="/nonexistent/valkey.sock", retry=Retry(NoBackoff(), 0))
+    monkeypatch.setattr(dispatch, "connection", lambda: nowhere)
 
 
 def test_one_supervisor_has_a_data_directory_and_the_next_is_told_who(own_place):
@@ -93,9 +102,8 @@ def test_a_site_that_never_answers_is_given_up_on_by_name(own_place):
             site.wait_until_ready(seconds=0)
 
 
-def test_an_outside_valkey_that_does_not_answer_is_an_error_at_once(own_place, monkeypatch):
+def test_an_outside_valkey_that_does_not_answer_is_an_error_at_once(own_place, no_valkey):
     own_place.REDIS_URL = "redis://127.0.0.1:1/0"
-    monkeypatch.setattr(dispatch, "connection", lambda: redis.Redis(port=1, socket_timeout=1))
 
     with Site() as site, pytest.raises(RuntimeError, match="REDIS_URL"):
         site.start_workers()
@@ -143,13 +151,10 @@ def test_claims_of_a_dead_worker_end_at_once_and_those_of_others_stay(alice, fak
 
 
 @pytest.mark.django_db(transaction=True)
-def test_claims_end_without_valkey_too_and_without_a_scare(alice, fake_tool, monkeypatch, caplog):
+def test_claims_end_without_valkey_too_and_without_a_scare(alice, fake_tool, no_valkey, caplog):
     batch = factories.bare_batch(alice, state=BatchState.RUNNING)
     worker = f"{socket.gethostname()}:71"
     factories.bare_item(batch, state=ItemState.FETCHING, worker=worker, lease_until=timezone.now())
-    monkeypatch.setattr(
-        dispatch, "connection", lambda: redis.Redis(unix_socket_path="/nonexistent/valkey.sock")
-    )
 
     processes.end_claims(Child("io", ["true"], 0, queue="io"), 71)
 

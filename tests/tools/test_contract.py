@@ -35,7 +35,7 @@ def picture(mode: str, width: int, height: int) -> Image.Image:
 PICTURES = [
     picture(mode, width, height)
     for mode in ("RGB", "RGBA")
-    for width, height in ((64, 48), (1, 1), (500, 3), (3, 500))
+    for width, height in ((64, 48), (8, 8), (500, 8), (8, 500))
 ]
 
 

@@ -80,6 +80,7 @@ def test_truncated_weights_make_the_tool_unavailable(tool, no_weights):
 
 def test_the_background_decides_the_mode_of_the_result(tool, faked_engine):
     image = Image.new("RGB", (40, 30), (200, 10, 10))
+    image.paste((250, 10, 10), (10, 5, 30, 25))
 
     (cut,) = tool.run(image, tool.defaults())
     (flat,) = tool.run(image, tool.clean({"background": "#00ff00"}))
@@ -96,7 +97,7 @@ def test_a_machine_without_memory_is_a_reason_to_try_again(tool, faked_engine, m
     monkeypatch.setattr(weights, "run", run)
 
     with pytest.raises(ToolError) as caught:
-        tool.run(Image.new("RGB", (40, 30)), tool.defaults())
+        tool.run(Image.linear_gradient("L").convert("RGB"), tool.defaults())
 
     assert (caught.value.code, caught.value.permanent) == ("model_out_of_memory", False)
 

@@ -1,0 +1,113 @@
+"""Wrong configuration is refused at the start, with a hint."""
+
+import pytest
+
+from studio import checks
+
+
+def refusals(check) -> list[str]:
+    return [f"{message.id}: {message.msg} {message.hint}" for message in check()]
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "sqlite3"])
+def test_the_two_databases_are_fine(settings, monkeypatch, engine):
+    monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", f"django.db.backends.{engine}")
+
+    assert refusals(checks.check_database) == []
+
+
+def test_any_other_database_is_refused(settings, monkeypatch):
+    monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.mysql")
+
+    [refusal] = refusals(checks.check_database)
+    assert refusal.startswith("studio.E001: The database django.db.backends.mysql is not supported")
+    assert "DATABASE_URL" in refusal
+
+
+@pytest.mark.parametrize(
+    "entry", ["intranet:80", "images.intranet.example:8080", "10.0.0.7:443", "[fd00::1]:8080"]
+)
+def test_a_host_with_a_port_may_be_allowed(settings, entry):
+    settings.FETCH_ALLOW = [entry]
+
+    assert refusals(checks.check_fetch_allow) == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "intranet",
+        "http://intranet:80",
+        "intranet:",
+        ":80",
+        "intranet:80/a",
+        "a b:80",
+        "fd00::1:80",
+        "intranet:port",
+        "intranet:123456",
+        "",
+    ],
+)
+def test_anything_else_in_the_list_of_allowed_hosts_is_refused(settings, entry):
+    settings.FETCH_ALLOW = ["fine.example:80", entry]
+
+    [refusal] = refusals(checks.check_fetch_allow)
+    assert refusal.startswith(f"studio.E002: STUDIO_FETCH_ALLOW has {entry!r}")
+    assert "host:port" in refusal
+
+
+@pytest.mark.parametrize("queues", [["cpu"], ["gpu"], ["cpu", "gpu"], ["tpu", "cpu"]])
+def test_every_tool_finds_an_engine_of_a_kind_that_it_knows(settings, queues):
+    settings.ENGINE_QUEUES = queues
+
+    assert refusals(checks.check_engines) == []
+
+
+@pytest.mark.parametrize("queues", [[], ["tpu"]])
+def test_a_tool_without_an_engine_is_refused(settings, queues):
+    settings.ENGINE_QUEUES = queues
+
+    assert (
+        "studio.E003: Tool 'remove-background' can run on none of the engine queues. "
+        "Add gpu or cpu to STUDIO_ENGINE_QUEUES." in refusals(checks.check_engines)
+    )
+
+
+def test_a_bucket_without_a_name_is_refused_and_a_disk_needs_none(settings):
+    disk = {"BACKEND": "a", "OPTIONS": {"location": "/somewhere"}}
+    named = {"BACKEND": "b", "OPTIONS": {"bucket_name": "pictures"}}
+    nameless = {"BACKEND": "b", "OPTIONS": {"bucket_name": ""}}
+
+    settings.STORAGES = {"originals": disk, "results": named}
+    assert refusals(checks.check_buckets) == []
+
+    settings.STORAGES = {"originals": named, "results": nameless}
+    [refusal] = refusals(checks.check_buckets)
+    assert refusal.startswith("studio.E004: The storage of results has no bucket.")
+    assert "STUDIO_RESULTS_BUCKET" in refusal
+
+
+@pytest.mark.worker
+@pytest.mark.parametrize(
+    ("env", "code"),
+    [
+        ({"STUDIO_FETCH_ALLOW": "intranet"}, "studio.E002"),
+        ({"STUDIO_ENGINE_QUEUES": "tpu"}, "studio.E003"),
+        ({"STUDIO_STORAGE": "s3"}, "studio.E004"),
+    ],
+)
+def test_the_command_that_checks_refuses_each_of_them(used_place, env, code):
+    done = used_place.run("check", **env)
+
+    assert done.returncode == 1
+    assert code in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.worker
+def test_no_site_starts_on_a_wrong_configuration(used_place):
+    done = used_place.run("run", STUDIO_FETCH_ALLOW="intranet")
+
+    assert done.returncode == 1
+    assert "studio.E002" in done.stderr
+    assert list((used_place.data / "logs").iterdir()) == []
