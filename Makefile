@@ -33,7 +33,7 @@ test: ## Run every test, on a PostgreSQL and a Valkey of their own; concurrency 
 	@scripts/browser --fetch >/dev/null
 	$(PYTEST) -n 2 -m "not gpu and not worker and not chaos and not browser"
 	$(PYTEST) -m "worker or chaos or browser"
-	STUDIO_TEST_DATABASE=sqlite $(PYTEST) -m "concurrency or worker or chaos"
+	STUDIO_TEST_DATABASE=sqlite $(PYTEST) -m concurrency
 
 check: setup ## Lint, types, import contracts, migrations, deployment settings, lock files
 	.venv/bin/ruff check .

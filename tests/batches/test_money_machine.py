@@ -48,24 +48,24 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media", "valkey", 
 VERBS = MappingProxyType(
     {  # and how often each comes first
         "grant": 1,
-        "new_batch": 3,
-        "start": 9,
+        "new_batch": 6,
+        "start": 2,
         "approve": 5,
         "claim": 9,
-        "finish": 22,
+        "finish": 16,
         "finish_late": 5,
         "be_overtaken": 7,
-        "fail": 5,
-        "fail_for_now": 6,
-        "lose_a_worker": 4,
-        "cancel": 5,
-        "cancel_and_die": 4,
-        "retry": 10,
+        "fail": 10,
+        "fail_for_now": 9,
+        "lose_a_worker": 6,
+        "cancel": 2,
+        "cancel_and_die": 2,
+        "retry": 14,
         "pause": 1,
         "resume": 4,
         "ring_too_often": 2,
         "time_passes": 1,
-        "expire": 4,
+        "expire": 3,
         "reconcile": 2,
     }
 )
@@ -130,6 +130,15 @@ class MachineTool(fakes.FakeTool):
         return None
 
 
+def raising(error: Exception) -> Callable[[], None]:
+    """Something that raises this when it is called."""
+
+    def act():
+        raise error
+
+    return act
+
+
 class Story(RuleBasedStateMachine):
     tool: MachineTool
     results: Path
@@ -184,6 +193,10 @@ class Story(RuleBasedStateMachine):
         found = Batch.objects.filter(state__in=states, **conditions).order_by("pk").distinct()
         return chance.choice(found) if found else None
 
+    def busy_batch(self, chance) -> Batch | None:
+        """One that somebody works on."""
+        return self.batch_in(chance, "running", "paused", items__state__in=IN_HAND)
+
     def figures(self):
         """All that must not move when nothing happens."""
         return (
@@ -210,11 +223,12 @@ class Story(RuleBasedStateMachine):
         stands = [worker for worker in self.workers if worker.token in tokens]
         return stands, [worker for worker in self.workers if worker.token not in tokens]
 
-    def one_at_work(self, chance, *, rather=lambda _worker: 0) -> Item | None:
-        """A worker whose claim stands, rather one of whom more is true."""
+    def some_at_work(self, chance, most, *, first=lambda _worker: 0) -> list[Item]:
+        """A few workers whose claims stand; rather those of whom more is true."""
         stands, _lost = self.split_workers()
         chance.shuffle(stands)
-        return self.taken(max(stands, key=rather)) if stands else None
+        stands.sort(key=first, reverse=True)
+        return [self.taken(worker) for worker in stands[: chance.randint(1, most)]]
 
     def taken(self, worker: Item) -> Item:
         # By token, since a late worker's item and its successor's are the same row.
@@ -280,11 +294,11 @@ class Story(RuleBasedStateMachine):
             for _ in range(chance.randint(2, 8))
         ]
         sample = chance.choice([0, 0, 1, 2])
-        lifecycle.create(user, self.tool, rows, sample=sample)
-        return True
+        batch = lifecycle.create(user, self.tool, rows, sample=sample)
+        return chance.random() < 0.3 or self.start(chance, batch=batch)
 
-    def start(self, chance):
-        batch = self.batch_in(chance, "ready")
+    def start(self, chance, *, batch=None):
+        batch = batch or self.batch_in(chance, "ready")
         if batch is None:
             return False
         before = ledger.balance(batch.owner)
@@ -324,8 +338,8 @@ class Story(RuleBasedStateMachine):
         return True
 
     def cancel(self, chance):
-        batch = self.batch_in(chance, "ready", "running", "sampled", "paused")
-        if batch is None or chance.random() < 0.7:
+        batch = self.busy_batch(chance) or self.batch_in(chance, "ready", "running", "sampled")
+        if batch is None or chance.random() < 0.5:
             return False
         in_hand = batch.items.filter(state__in=IN_HAND).count()
         lifecycle.cancel(batch)
@@ -333,8 +347,8 @@ class Story(RuleBasedStateMachine):
         return True
 
     def cancel_and_die(self, chance):
-        batch = self.batch_in(chance, "running", "paused")
-        if batch is None or chance.random() < 0.7:
+        batch = self.busy_batch(chance) or self.batch_in(chance, "running", "paused")
+        if batch is None or chance.random() < 0.5:
             return False
         calls = iter(range(10))
         last = chance.randint(0, 1)
@@ -360,7 +374,7 @@ class Story(RuleBasedStateMachine):
             return False
         failed = list(batch.items.filter(state=ItemState.FAILED).order_by("pk"))
         chosen = chance.sample(failed, chance.randint(1, min(2, len(failed))))
-        edited = chance.choice([None, {"held": chance.randint(0, 8)}, {"held": 100}])
+        edited = chance.choice([None, None, {"held": chance.randint(0, 8)}, {"held": 100}])
         if self.refused(
             lambda: lifecycle.retry(batch, items=[item.uid for item in chosen], settings=edited),
             ledger.InsufficientCredits,
@@ -392,10 +406,10 @@ class Story(RuleBasedStateMachine):
 
     def finish(self, chance):
         """One to four workers finish."""
-        workers = [self.one_at_work(chance) for _ in range(chance.randint(1, 4))]
-        for worker in filter(None, workers):
+        workers = self.some_at_work(chance, 4)
+        for worker in workers:
             self.finish_one(worker)
-        return any(workers)
+        return bool(workers)
 
     def finish_one(self, worker):
         before = ledger.balance(worker.batch.owner)
@@ -429,7 +443,8 @@ class Story(RuleBasedStateMachine):
         if not lost:
             return False
         worker = self.taken(chance.choice(lost))
-        acts = [lambda: None, self.raising(permanent=True), self.raising(permanent=False)]
+        errors = [ToolError("no_subject", permanent=permanent) for permanent in (True, False)]
+        acts = [lambda: None, *map(raising, errors)]
         before = self.figures()
 
         self.work(worker, chance.choice(acts))
@@ -461,7 +476,7 @@ class Story(RuleBasedStateMachine):
                 HITS["overtaken by another worker"] += 1
 
         batch_state = Batch.objects.get(pk=worker.batch_id).state
-        may_cancel = batch_state in {"running", "paused"} and chance.random() < 0.2
+        may_cancel = batch_state in {"running", "paused"} and chance.random() < 0.3
         overtake = cancel if may_cancel else take_over
 
         def act():
@@ -474,53 +489,41 @@ class Story(RuleBasedStateMachine):
         HITS["finished too late"] += 1
         return True
 
-    def raising(self, *, permanent):
-        def act():
-            raise ToolError("no_subject", permanent=permanent)
-
-        return act
-
     def fail(self, chance):
-        worker = self.one_at_work(chance, rather=lambda worker: worker.generation == 2)
-        if worker is None:
-            return False
-        before = ledger.balance(worker.batch.owner)
-        error = ToolError("no_subject", permanent=True)
-        if worker.state == ItemState.FETCHING:
-            error = fetch.FetchError("status", code="source_not_found", status=404)
+        """One or two images can't be done."""
+        workers = self.some_at_work(chance, 2, first=lambda worker: worker.generation)
+        for worker in workers:
+            before = ledger.balance(worker.batch.owner)
+            error = ToolError("no_subject", permanent=True)
+            if worker.state == ItemState.FETCHING:
+                error = fetch.FetchError("status", code="source_not_found", status=404)
 
-        def act():
-            raise error
+            item = self.work(worker, raising(error))
 
-        item = self.work(worker, act)
-
-        after = ledger.balance(worker.batch.owner)
-        assert (item.state, item.token) == ("failed", None)
-        assert after == (before.available + item.held_price, before.held - item.held_price)
-        HITS["failed"] += 1
-        self.note_the_end(item)
-        return True
+            after = ledger.balance(worker.batch.owner)
+            assert (item.state, item.token) == ("failed", None)
+            assert after == (before.available + item.held_price, before.held - item.held_price)
+            HITS["failed"] += 1
+            self.note_the_end(item)
+        return bool(workers)
 
     def fail_for_now(self, chance):
-        worker = self.one_at_work(chance, rather=lambda worker: worker.tries)
-        if worker is None:
-            return False
-        before = ledger.balance(worker.batch.owner)
+        """One to three runs crash."""
+        workers = self.some_at_work(chance, 3, first=lambda worker: worker.tries)
+        for worker in workers:
+            before = ledger.balance(worker.batch.owner)
 
-        def act():
-            raise ZeroDivisionError
+            item = self.work(worker, raising(ZeroDivisionError()))
 
-        item = self.work(worker, act)
-
-        if worker.tries == 2:
-            assert item.state == "failed"
-            HITS["given up after three tries"] += 1
-        else:
-            waiting = "queued" if worker.state == ItemState.FETCHING else "fetched"
-            assert (item.state, item.tries) == (waiting, worker.tries + 1)
-            assert ledger.balance(worker.batch.owner) == before
-        HITS["failed for now"] += 1
-        return True
+            if worker.tries == 2:
+                assert item.state == "failed"
+                HITS["given up after three tries"] += 1
+            else:
+                waiting = "queued" if worker.state == ItemState.FETCHING else "fetched"
+                assert (item.state, item.tries) == (waiting, worker.tries + 1)
+                assert ledger.balance(worker.batch.owner) == before
+            HITS["failed for now"] += 1
+        return bool(workers)
 
     def lose_a_worker(self, chance):
         stands, _lost = self.split_workers()
