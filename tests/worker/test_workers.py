@@ -10,7 +10,6 @@ import django_rq
 import pytest
 import redis
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
 from batches import audit, dispatch, intake, lifecycle, progress
@@ -135,26 +134,6 @@ def test_a_flushed_valkey_is_noticed_by_the_next_round_of_reconcile(alice, start
 
     assert found.rings == 3
     assert progress.of(batch, now=timezone.now()).done == 3
-
-
-def test_a_database_connection_that_was_cut_between_jobs_is_opened_again(alice, start):
-    if connection.vendor != "postgresql":
-        return  # SQLite has no connections to cut; nothing of this test applies
-    first = make_batch(alice, 1)
-    worker = start("worker", "cpu")
-    wait_for(lambda: state_of(first) == BatchState.FINISHED)
-
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        cut = cursor.fetchone()[0]
-    second = make_batch(alice, 1)
-    wait_for(lambda: state_of(second) == BatchState.FINISHED)
-
-    assert cut >= 1
-    assert worker.poll() is None
 
 
 def test_a_worker_ends_after_its_last_job_and_leaves_the_rest(alice, start):
