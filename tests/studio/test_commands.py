@@ -182,7 +182,9 @@ def test_a_long_path_with_spaces_and_umlauts_serves_as_well(first):
 
     assert len(os.fsencode(place.data / "run" / "valkey.sock")) > 100
     assert done.returncode == 0, done.stderr
-    assert (place.data / "run" / "valkey.sock").is_symlink()
+    link = place.data / "run" / "valkey.sock"
+    assert link.is_symlink()
+    link.readlink().parent.rmdir()
 
 
 def test_the_secret_key_survives_every_further_command(first):

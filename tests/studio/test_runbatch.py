@@ -381,6 +381,37 @@ def test_a_long_path_with_spaces_and_umlauts_runs_a_batch(new_place, tmp_path, p
     fresh.parent.rmdir()
 
 
+def test_an_outside_valkey_is_used_and_no_other_is_started(
+    place, tmp_path, pictures, settings, valkey
+):
+    here = fill(tmp_path / "here", pictures, "a.jpg")
+
+    done = place.run(
+        "runbatch",
+        here,
+        *FAST,
+        "--out",
+        tmp_path / "out",
+        REDIS_URL=settings.RQ_QUEUES["io"]["URL"],
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path / "out") == {"a.png"}
+    assert not (place.data / "valkey").exists()
+
+
+def test_an_outside_valkey_that_does_not_answer_is_an_error_on_one_line(place, tmp_path, pictures):
+    here = fill(tmp_path / "here", pictures, "a.jpg")
+
+    done = place.run(
+        "runbatch", here, *FAST, "--out", tmp_path / "out", REDIS_URL="redis://127.0.0.1:1/0"
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("CommandError: The server that REDIS_URL names does not answer")
+    assert place.processes() == {}
+
+
 @pytest.mark.parametrize("queues", ["gpu", "cpu,gpu"])
 def test_a_tool_runs_on_the_best_kind_of_engine_that_there_is(
     used_place, tmp_path, pictures, queues

@@ -227,6 +227,85 @@ def test_a_killed_supervisor_leaves_nobody(tmp_path):
     eventually(lambda: not any(map(is_running, children)), seconds=5)
 
 
+COPYING = """
+import atexit, os, pathlib, sys, time
+from studio.supervisor import Child, Supervisor
+
+logs = pathlib.Path(sys.argv[1])
+atexit.register(lambda: print("cleaned up", flush=True))
+watcher = Supervisor(logs=logs)
+
+def work():
+    print(os.environ["OF_ITS_OWN"], os.getsid(0) == os.getpid(), repr(sys.stdin.read()), flush=True)
+    time.sleep(600)
+
+def leave():
+    sys.exit(3)
+
+def fail():
+    raise RuntimeError("for the test")
+
+for name, ending in (("leaves", leave), ("fails", fail), ("returns", lambda: None)):
+    print(watcher.start(Child(name, ["false", "it"], 0, work=ending)).wait(10), flush=True)
+watcher.children.clear()
+copy = Child("copy", ["sleep", "600"], 0, env={"OF_ITS_OWN": "added"}, work=work)
+print(watcher.start(copy).pid, flush=True)
+while not copy.restarts:
+    watcher.check(wait=10)
+print(copy.process.pid, flush=True)
+sys.stdin.readline()
+watcher.stop()
+"""
+
+
+@pytest.fixture
+def copying(tmp_path):
+    """A supervisor, in a process without threads, whose child starts as a copy of it."""
+    boss = subprocess.Popen(
+        [*python(COPYING), str(tmp_path)],
+        cwd=ROOT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    yield boss
+    boss.kill()
+    boss.communicate()
+
+
+def test_a_copy_of_the_supervisor_is_a_child_like_any_other(copying, tmp_path):
+    statuses = [int(copying.stdout.readline()) for _ in range(3)]
+    first = int(copying.stdout.readline())
+    log = tmp_path / "copy.log"
+    eventually(lambda: log.exists() and log.read_text(), seconds=10)
+    seen_as = command_of(first)
+
+    os.kill(first, signal.SIGKILL)
+    second = int(copying.stdout.readline())
+    restarted_as = command_of(second)
+    said, _ = copying.communicate("\n", timeout=10)
+
+    assert statuses == [3, 1, 0]
+    assert "RuntimeError: for the test" in (tmp_path / "fails.log").read_text()
+    assert log.read_text() == "added True ''\n"
+    assert seen_as == restarted_as == "sleep 600"
+    assert first != second
+    assert said == "cleaned up\n", "a copy did what only the supervisor has to do"
+    assert copying.returncode == 0
+    assert not is_running(second)
+
+
+def test_a_copy_dies_with_its_supervisor_too(copying, tmp_path):
+    for _ in range(3):
+        copying.stdout.readline()
+    copy = int(copying.stdout.readline())
+    assert is_running(copy)
+
+    copying.kill()
+
+    eventually(lambda: not is_running(copy), seconds=5)
+
+
 STOPPABLE = """
 import sys, time
 from studio.supervisor import StopSignal

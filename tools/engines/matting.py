@@ -5,11 +5,10 @@ the same weights no channel is further away than 1 of 255). rembg itself is not 
 brings a compiler along and takes two seconds to load.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
+from PIL import Image, ImageStat
 
 from tools.engines import weights
 
@@ -72,9 +71,10 @@ def mask(image: Image.Image, *, model: str) -> Image.Image:
     import numpy as np
 
     chosen = MODELS[model]
-    if max(high - low for low, high in _extremes(image)) < PLAINEST:
+    square = _square(image, chosen)
+    if max(high - low for low, high in ImageStat.Stat(square).extrema) < PLAINEST:
         raise NoSubject
-    seen = weights.run(weights.session(chosen.weights), _pixels(image, chosen))[0, 0]
+    seen = weights.run(weights.session(chosen.weights), _pixels(square, chosen))[0, 0]
     low, high = float(seen.min()), float(seen.max())
     if high < chosen.surest or high == low:
         raise NoSubject
@@ -100,21 +100,19 @@ def cut_out(
     return _on_colour(image, subject, background)
 
 
-def _extremes(image: Image.Image) -> Sequence[tuple[float, float]]:
-    """The lowest and the highest level of each colour, on a small copy."""
-    from PIL import ImageStat
-
-    return ImageStat.Stat(image.convert("RGB").resize((64, 64), Image.Resampling.BOX)).extrema
-
-
-def _pixels(image: Image.Image, model: Model) -> "np.ndarray[Any, np.dtype[np.float32]]":
-    """What the model sees: 1 x 3 x side x side."""
-    import numpy as np
-
+def _square(image: Image.Image, model: Model) -> Image.Image:
+    """The picture in the size that the model sees, RGB."""
     # Alpha is dropped before the resize, not after: a resize of RGBA weighs colours by it.
     image = image if image.mode == "RGB" else image.convert("RGB")
     # The plain full-quality filter: a faster one (draft, reducing_gap) changes the mask.
-    square = np.asarray(image.resize((model.side, model.side), Image.Resampling.LANCZOS))
+    return image.resize((model.side, model.side), Image.Resampling.LANCZOS)
+
+
+def _pixels(seen: Image.Image, model: Model) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    """What the model sees: 1 x 3 x side x side."""
+    import numpy as np
+
+    square = np.asarray(seen)
     # Each colour has 256 values only, so the double-precision arithmetic is done on those.
     levels = np.arange(256) / max(int(square.max()), 1e-6)
     pixels = np.empty((1, 3, model.side, model.side), dtype=np.float32)

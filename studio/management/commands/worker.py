@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import os
 from typing import Any
 
 import django_rq
@@ -43,6 +44,8 @@ class Command(BaseCommand):
             ) from None
         if queue in settings.ENGINE_QUEUES:
             keep_memory()
+            # Without this it keeps a database in the home directory and reports to its maker.
+            os.environ["ORT_DISABLE_TELEMETRY"] = "1"
             importlib.import_module("onnxruntime")  # before the first image waits for it
             max_jobs = max_jobs or MAX_ENGINE_JOBS
         # What is loaded now stays; pictures that an error keeps alive must go soon.
