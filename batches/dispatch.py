@@ -109,14 +109,18 @@ def forget_lost_rings(*, now: datetime) -> int:
 def connection() -> redis.Redis:
     """This process's connections to Valkey, shared by its threads.
 
-    A server that is away is given up on after a few hundredths of a second: the database knows
-    what there is to do, and nobody waits for a doorbell.
+    A server that is away is given up on after a few hundredths of a second, one that hangs after
+    a few seconds: the database knows what there is to do, and nobody waits for a doorbell.
     """
     server = settings.RQ_QUEUES["io"]
-    retry = Retry(ExponentialBackoff(cap=0.05, base=0.01), 2)
+    patience: dict[str, Any] = {
+        "retry": Retry(ExponentialBackoff(cap=0.05, base=0.01), 2),
+        "socket_timeout": 2,
+        "socket_connect_timeout": 2,
+    }
     if url := server.get("URL"):
-        return redis.Redis.from_url(url, retry=retry)
-    return redis.Redis(unix_socket_path=server["UNIX_SOCKET_PATH"], db=server["DB"], retry=retry)
+        return redis.Redis.from_url(url, **patience)
+    return redis.Redis(unix_socket_path=server["UNIX_SOCKET_PATH"], db=server["DB"], **patience)
 
 
 def _take(
@@ -151,4 +155,4 @@ def _push(queue: str, job: str, calls: Iterable[dict[str, Any]]) -> None:
         )
     except redis.RedisError as error:
         # Nothing is lost: the rows are there, and `reconcile` rings again.
-        log.warning("Valkey could not be rung for %s: %s", queue, error)
+        log.info("Valkey could not be rung for %s: %s", queue, error)

@@ -80,7 +80,7 @@ def _runbatch(data: Path, source: Path, target: Path, model: str) -> tuple[float
 def _run(command: Sequence[object], **env: str) -> None:
     done = subprocess.run(
         [str(word) for word in command],
-        env={**os.environ, **env},
+        env={**os.environ, "ORT_DISABLE_TELEMETRY": "1", **env},
         cwd=ROOT,
         capture_output=True,
         text=True,

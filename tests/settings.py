@@ -9,6 +9,7 @@ from pathlib import Path
 from tests import servers
 
 servers.ensure()
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for rembg, which our results are held against
 
 _on_sqlite = os.environ.get("STUDIO_TEST_DATABASE") == "sqlite"
 if _on_sqlite:

@@ -312,6 +312,7 @@ def test_a_ring_too_many_is_harmless(alice):
 def test_without_valkey_rings_are_asked_for_in_vain_and_nothing_breaks(
     alice, monkeypatch, tmp_path, caplog
 ):
+    caplog.set_level("INFO", logger="batches.dispatch")
     away = redis.Redis(unix_socket_path=str(tmp_path / "nobody.sock"), retry=None)
     monkeypatch.setattr(dispatch, "connection", lambda: away)
 

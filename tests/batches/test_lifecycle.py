@@ -820,6 +820,7 @@ def test_the_verbs_ring_only_after_the_commit(
 
 
 def test_a_valkey_that_is_away_stops_no_verb(alice, monkeypatch, caplog, tmp_path):
+    caplog.set_level("INFO", logger="batches.dispatch")
     away = redis.Redis(unix_socket_path=str(tmp_path / "nobody.sock"), retry=None)
     monkeypatch.setattr(dispatch, "connection", lambda: away)
     batch = make_batch(alice, 2)

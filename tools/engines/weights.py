@@ -344,8 +344,17 @@ def session(name: str, *, threads: int | None = None) -> Any:
         return _sessions[key]
 
 
+def runtime() -> Any:
+    """The onnxruntime module: slow and large, so only processes that run a model import it."""
+    # Otherwise it keeps a database in the home directory and reports to its maker.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    return onnxruntime
+
+
 def _load(name: str, *, threads: int) -> Any:
-    import onnxruntime  # slow and large: only workers that run a model pay for it
+    onnxruntime = runtime()
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -1,8 +1,6 @@
 """``manage.py worker QUEUE``: one resident worker."""
 
 import gc
-import importlib
-import os
 from typing import Any
 
 import django_rq
@@ -13,6 +11,7 @@ from rq.serializers import JSONSerializer
 
 from batches import dispatch, pipeline
 from studio.worker import Pulse, ResidentWorker, keep_memory
+from tools.engines import weights
 
 MAX_ENGINE_JOBS = 500
 """Then an engine worker ends and is started afresh: long-lived native code leaks."""
@@ -44,9 +43,7 @@ class Command(BaseCommand):
             ) from None
         if queue in settings.ENGINE_QUEUES:
             keep_memory()
-            # Without this it keeps a database in the home directory and reports to its maker.
-            os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-            importlib.import_module("onnxruntime")  # before the first image waits for it
+            weights.runtime()  # before the first image waits for it
             max_jobs = max_jobs or MAX_ENGINE_JOBS
         # What is loaded now stays; pictures that an error keeps alive must go soon.
         gc.freeze()
