@@ -52,21 +52,21 @@ VERBS = MappingProxyType(
         "start": 2,
         "approve": 5,
         "claim": 9,
-        "finish": 19,
+        "finish": 22,
         "finish_late": 5,
         "be_overtaken": 7,
         "fail": 8,
         "fail_for_now": 9,
         "lose_a_worker": 6,
-        "cancel": 2,
-        "cancel_and_die": 2,
+        "cancel": 4,
+        "cancel_and_die": 3,
         "retry": 14,
         "pause": 1,
         "resume": 4,
         "ring_too_often": 2,
         "time_passes": 1,
-        "expire": 3,
-        "reconcile": 2,
+        "expire": 4,
+        "reconcile": 4,
     }
 )
 FLOORS = MappingProxyType(
@@ -272,7 +272,7 @@ class Story(RuleBasedStateMachine):
 
     def grant(self, chance, *, user=None):
         user = user or chance.choice(self.users)
-        days = chance.choice([None, None, 1, 2])
+        days = chance.choice([None, 1, 1, 2])
         ends = days and self.now + timedelta(days=days)
         amount = chance.randint(5, 40)
         ledger.grant(user, amount, kind="promo", key=self.key(), expires_at=ends)
@@ -581,9 +581,9 @@ class Story(RuleBasedStateMachine):
         return True
 
     def reconcile(self, chance):
-        if chance.random() < 0.5:
-            return False
         cancelling = Batch.objects.filter(state=BatchState.CANCELLING).count()
+        if not cancelling and chance.random() < 0.7:
+            return False
         reconcile(now=self.now)
         assert not Batch.objects.filter(state=BatchState.CANCELLING).exists()
         assert not Item.objects.filter(state__in=IN_HAND, lease_until__lt=self.now).exists()
@@ -638,7 +638,7 @@ def tell(story: type[Story], *, stories: int, steps: int = 60) -> None:
 
 
 def test_random_stories_leave_money_and_items_in_order(story):
-    tell(story, stories=28)
+    tell(story, stories=26)
 
     short = {name: HITS[name] for name, floor in FLOORS.items() if HITS[name] < floor}
     assert not short, f"These things happened too rarely to prove anything: {short}"
