@@ -449,6 +449,34 @@ def test_two_workers_on_one_image_make_one_result_and_one_charge(alice, scripted
     assert ledger.balance(alice) == (8, 0)
 
 
+@pytest.mark.parametrize(
+    "error", [None, ToolError("no_subject", permanent=True), ZeroDivisionError()]
+)
+def test_what_another_worker_has_in_hand_is_not_settled_by_the_first(alice, scripted, media, error):
+    batch = started(alice, tool="scripted")
+    rivals = []
+
+    def rival():
+        """Our lease runs out, and another worker begins."""
+        lose_the_claim(only(batch))
+        rivals.append(pipeline._claim(only(batch).pk, ItemState.RUNNING))
+        scripted.before = lambda: None
+        if error:
+            raise error
+
+    scripted.before = rival
+
+    pipeline.run(only(batch).pk)
+
+    item = only(batch)
+    assert (item.state, item.token) == (ItemState.RUNNING, rivals[0].token)
+    assert (item.price, item.error_code, item.tries, item.attempt) == (None, "", 0, 2)
+    assert files(media / "results") == []
+    assert ledger.balance(alice) == (8, 2)
+    pipeline._process(rivals[0])
+    assert (only(batch).state, only(batch).price) == (ItemState.DONE, 2)
+
+
 @pytest.mark.parametrize("error", [ToolError("no_subject", permanent=True), ZeroDivisionError()])
 def test_a_worker_that_lost_its_claim_can_not_fail_the_image_either(alice, scripted, error):
     batch = started(alice, tool="scripted")
@@ -487,12 +515,15 @@ def test_a_worker_of_before_the_retry_can_not_settle_after_it(alice, scripted, m
     assert ledger.balance(alice) == (8, 2)
 
 
-def test_a_download_that_lost_its_claim_moves_nothing(alice, server, fake_tool, monkeypatch):
+@pytest.mark.parametrize("rival", [False, True])
+def test_a_download_that_lost_its_claim_moves_nothing(alice, server, fake_tool, monkeypatch, rival):
     batch = url_batch(alice, fake_tool, server.url("/ok"))
     receive = intake.receive
 
     def slow(*args, **options):
         lose_the_claim(only(batch))
+        if rival:
+            pipeline._claim(only(batch).pk, ItemState.FETCHING)
         return receive(*args, **options)
 
     monkeypatch.setattr(intake, "receive", slow)
@@ -500,7 +531,8 @@ def test_a_download_that_lost_its_claim_moves_nothing(alice, server, fake_tool, 
     pipeline.fetch([only(batch).pk])
 
     item = only(batch)
-    assert (item.state, item.original, item.losses) == (ItemState.QUEUED, None, 1)
+    assert (item.state, item.token is not None) == ("fetching" if rival else "queued", rival)
+    assert (item.original, item.losses) == (None, 1)
 
 
 # --- Leases ---------------------------------------------------------------------------
