@@ -2,6 +2,7 @@
 
 import pytest
 import redis
+from django.db import transaction
 from django.utils import timezone
 
 from accounts import plans
@@ -705,6 +706,26 @@ def test_a_batch_with_something_open_is_not_closed(alice, state):
     bare_item(batch, state=state)
 
     assert not lifecycle.close_if_finished(batch.pk)
+
+
+def test_a_retry_between_the_two_looks_keeps_the_batch_open(alice, monkeypatch):
+    batch = lifecycle.start(make_batch(alice, 1))
+    item = in_hand(batch)
+    lifecycle.fail_item(item, "no_subject", {}, token=item.token)
+    atomic = transaction.atomic
+
+    def rival():
+        """Somebody retries after nothing was found open, and before the batch is locked."""
+        monkeypatch.setattr(transaction, "atomic", atomic)
+        lifecycle.retry(batch)
+        return atomic()
+
+    monkeypatch.setattr(transaction, "atomic", rival)
+
+    closed = lifecycle.close_if_finished(batch.pk)
+
+    batch.refresh_from_db()
+    assert (closed, batch.state) == (False, BatchState.RUNNING)
 
 
 # --- end_leases -----------------------------------------------------------------------
