@@ -557,6 +557,7 @@ def beats(item: Item):
     wait_until(lambda: Item.objects.values_list("lease_until", flat=True).get(pk=item.pk) != last)
 
 
+@pytest.mark.concurrency
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_at_work_gives_signs_of_life(alice, scripted, quick_lease):
     batch = started(alice, tool="scripted")
@@ -574,6 +575,7 @@ def test_a_worker_at_work_gives_signs_of_life(alice, scripted, quick_lease):
     assert only(batch).state == ItemState.DONE
 
 
+@pytest.mark.concurrency
 @pytest.mark.django_db(transaction=True)
 def test_a_download_that_takes_long_gives_signs_of_life(
     alice, fake_tool, server, quick_lease, monkeypatch
@@ -592,6 +594,7 @@ def test_a_download_that_takes_long_gives_signs_of_life(
     assert only(batch).state == ItemState.FETCHED
 
 
+@pytest.mark.concurrency
 @pytest.mark.django_db(transaction=True)
 def test_signs_of_life_do_not_bring_a_lost_claim_back(alice, quick_lease):
     batch = started(alice)
@@ -606,6 +609,7 @@ def test_signs_of_life_do_not_bring_a_lost_claim_back(alice, quick_lease):
     assert (item.state, item.lease_until, item.token) == (ItemState.FETCHED, None, None)
 
 
+@pytest.mark.concurrency
 @pytest.mark.django_db(transaction=True)
 def test_signs_of_life_go_on_after_the_database_did_not_answer(alice, quick_lease, caplog):
     batch = started(alice)
@@ -619,6 +623,7 @@ def test_signs_of_life_go_on_after_the_database_did_not_answer(alice, quick_leas
     assert caplog.text.count("No sign of life") == 2
 
 
+@pytest.mark.concurrency
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_worker_that_hangs_ends_itself_even_when_nobody_waits_for_it(
@@ -695,6 +700,7 @@ def test_an_address_becomes_an_original_and_waits_for_an_engine(alice, fake_tool
     assert ledger.balance(alice) == (0, 2)
 
 
+@pytest.mark.concurrency
 @pytest.mark.django_db(transaction=True)
 def test_two_addresses_with_the_same_picture_share_an_original(alice, fake_tool, server, media):
     batch = url_batch(alice, fake_tool, server.url("/ok"), server.url("/typed"))
@@ -804,6 +810,7 @@ def test_an_address_that_leads_inside_is_refused_when_it_is_fetched(alice, fake_
     assert only(batch).error_code == "source_not_allowed"
 
 
+@pytest.mark.concurrency
 @pytest.mark.django_db(transaction=True)
 def test_the_downloads_of_one_job_run_side_by_side(alice, fake_tool, server, monkeypatch):
     together = threading.Barrier(8, timeout=30)
@@ -821,6 +828,7 @@ def test_the_downloads_of_one_job_run_side_by_side(alice, fake_tool, server, mon
     assert set(batch.items.values_list("state", flat=True)) == {"fetched"}
 
 
+@pytest.mark.concurrency
 @pytest.mark.django_db(transaction=True)
 def test_a_bad_address_does_not_touch_its_neighbours(alice, fake_tool, server):
     paths = ["/ok", "/nothing-here", "/jpeg", "/html", "/identity"]
