@@ -35,11 +35,12 @@ test: ## Run every test, on a PostgreSQL and a Valkey of their own; concurrency 
 	$(PYTEST) -m "worker or chaos or browser"
 	STUDIO_TEST_DATABASE=sqlite $(PYTEST) -m concurrency
 
-check: setup ## Lint, types, import contracts, migrations, deployment settings, lock files
+check: setup ## Lint (Python, scripts, templates), types, import contracts, migrations, deployment settings, lock files
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
+	scripts/node npm run --silent lint
 	.venv/bin/djlint --lint --quiet templates */templates
 	$(MANAGE) makemigrations --check --dry-run
 	scripts/check-deploy

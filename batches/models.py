@@ -89,11 +89,15 @@ class Batch(models.Model):
     state = models.CharField(max_length=12, choices=BatchState.choices, default=BatchState.READY)
     sample = models.PositiveIntegerField(default=0)
     """How many items run before somebody approves the rest; 0 means all at once."""
+    single = models.BooleanField(default=False)
+    """Whether it was one image on a tool's *Single* tab; the list of batches leaves those out."""
     cap = models.PositiveBigIntegerField(null=True, blank=True)
     """The most credits that the batch may spend, or nothing for no cap."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
+    told_at = models.DateTimeField(null=True, editable=False)
+    """When its owner was told by e-mail that it has ended."""
 
     objects = BatchQuerySet.as_manager()
 
@@ -176,6 +180,10 @@ class Item(models.Model):
 
     attempt = models.PositiveIntegerField(default=0)
     """How often it was begun or begun again; people see it."""
+    history = models.JSONField(default=list, editable=False)
+    """Tries that came to nothing, oldest first: attempt, code, params, started_at, ended_at."""
+    shrink = models.BooleanField(default=False)
+    """Whether a picture beyond the limits is made smaller instead of being refused."""
     generation = models.PositiveIntegerField(default=1)
     """Which hold it is on: 1 at first, one more with each retry. Part of settlement keys."""
     tries = models.PositiveIntegerField(default=0)
@@ -233,6 +241,79 @@ class Item(models.Model):
     def error(self) -> str:
         """Why it failed, for people; empty when it did not."""
         return messages.text(self.error_code, self.error_params) if self.error_code else ""
+
+
+class Draft(models.Model):
+    """What somebody has put on a tool's page and not started yet; one for each tool.
+
+    It is what a reload, another tab or another device shows. `fields` holds the text fields and
+    settings as they were typed, whether they make sense or not.
+    """
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="drafts")
+    tool = models.SlugField()
+    fields = models.JSONField(default=dict)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        """One for each tool: whoever asks first makes it."""
+
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "tool"], name="one_draft_per_tool"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tool} draft {self.pk}"
+
+
+class DraftImage(models.Model):
+    """An uploaded picture on a tool's page, or a file that was turned away there."""
+
+    draft = models.ForeignKey(Draft, models.CASCADE, related_name="images")
+    original = models.ForeignKey(
+        Original, models.CASCADE, null=True, blank=True, related_name="drafts"
+    )
+    refusal = models.TextField(blank=True)
+    """A signed `batches.forms.Refusal` where the file could not be taken in."""
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        """The same picture is there once."""
+
+        constraints = [
+            models.UniqueConstraint(fields=["draft", "original"], name="one_image_per_draft"),
+            models.CheckConstraint(
+                condition=Q(original__isnull=False) ^ ~Q(refusal=""), name="image_or_refusal"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.original or "refused file")
+
+
+class PartialUpload(models.Model):
+    """A file that comes in by pieces and may be interrupted: the tus protocol's upload.
+
+    Pieces lie in the storage of originals, one file for each request, so that any web host can
+    take the next. `outcome` is kept until the row is pruned: a browser that missed the last
+    answer asks for it.
+    """
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    tool = models.SlugField(blank=True)
+    """On whose page it was dropped; empty when it belongs to none."""
+    name = models.CharField(max_length=255)
+    length = models.PositiveBigIntegerField()
+    offset = models.PositiveBigIntegerField(default=0)
+    pieces = models.JSONField(default=list)
+    """Keys of the pieces, in order."""
+    outcome = models.JSONField(null=True)
+    """Once all of it is here: what the page shows of it."""
+    updated_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.offset} of {self.length})"
 
 
 class Result(models.Model):

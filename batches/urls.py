@@ -2,27 +2,27 @@
 
 from django.urls import path
 
-from batches import views
+from batches.views import adding, files, gallery, listing, watching
 
 app_name = "batches"
 urlpatterns = [
-    path("tools/<slug:slug>/", views.new, name="new"),
-    path("uploads/", views.upload, name="upload"),
-    path("uploads/<uuid:uid>/thumbnail/", views.upload_thumbnail, name="upload_thumbnail"),
-    path("batches/", views.index, name="index"),
-    path("batches/<uuid:uid>/", views.detail, name="detail"),
-    path("batches/<uuid:uid>/progress/", views.poll, name="poll"),
-    path("batches/<uuid:uid>/start/", views.start, name="start"),
-    path("batches/<uuid:uid>/approve/", views.approve, name="approve"),
-    path("batches/<uuid:uid>/pause/", views.pause, name="pause"),
-    path("batches/<uuid:uid>/resume/", views.resume, name="resume"),
-    path("batches/<uuid:uid>/cancel/", views.cancel, name="cancel"),
-    path("batches/<uuid:uid>/retry/", views.retry, name="retry"),
-    path("batches/<uuid:uid>/results.zip", views.results_zip, name="zip"),
-    path("items/<uuid:uid>/original/", views.original, name="original"),
-    path("items/<uuid:uid>/result/", views.result, name="result"),
-    path("items/<uuid:uid>/thumbnail/", views.thumbnail, name="thumbnail"),
+    path("tools/<slug:slug>/", adding.new, name="new"),
+    path("uploads/", adding.upload, name="upload"),
+    path("uploads/<uuid:uid>/thumbnail/", files.upload_thumbnail, name="upload_thumbnail"),
+    path("batches/", listing.index, name="index"),
+    path("batches/<uuid:uid>/", watching.detail, name="detail"),
+    path("batches/<uuid:uid>/progress/", watching.poll, name="poll"),
+    path("batches/<uuid:uid>/start/", watching.start, name="start"),
+    path("batches/<uuid:uid>/approve/", watching.approve, name="approve"),
+    path("batches/<uuid:uid>/pause/", watching.pause, name="pause"),
+    path("batches/<uuid:uid>/resume/", watching.resume, name="resume"),
+    path("batches/<uuid:uid>/cancel/", watching.cancel, name="cancel"),
+    path("batches/<uuid:uid>/retry/", watching.retry, name="retry"),
+    path("batches/<uuid:uid>/results.zip", watching.results_zip, name="zip"),
+    path("items/<uuid:uid>/original/", files.original, name="original"),
+    path("items/<uuid:uid>/result/", files.result, name="result"),
+    path("items/<uuid:uid>/thumbnail/", files.thumbnail, name="thumbnail"),
 ]
 
-site_urlpatterns = [path("", views.home, name="home")]
+site_urlpatterns = [path("", gallery.home, name="home")]
 """Outside of the name space: the settings of sign-in and sign-out say `home`."""

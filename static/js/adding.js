@@ -22,7 +22,8 @@ if (form.dataset.uploadUrl) {
   let starting = false;
 
   const part = (card, name) => card.querySelector(`[data-part="${name}"]`);
-  const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => figures.format(values[name]));
+  const fill = (text, values) =>
+    text.replace(/\{(\w+)\}/g, (_, name) => figures.format(values[name]));
   const cards = (selector) => [...list.querySelectorAll(`:scope > ${selector}`)];
 
   function show(card, state, message = "", again = false) {
@@ -112,7 +113,12 @@ if (form.dataset.uploadUrl) {
   function tell() {
     const ready = cards("[data-upload]").length;
     const refused = cards("[data-refused]").length;
-    const addresses = new Set(urls.value.split("\n").map((line) => line.trim()).filter(Boolean)).size;
+    const addresses = new Set(
+      urls.value
+        .split("\n")
+        .map((line) => line.trim())
+        .filter(Boolean),
+    ).size;
     const uploading = running + waiting.length;
     const images = ready + addresses;
     const most = Number(says.limit);
@@ -134,15 +140,22 @@ if (form.dataset.uploadUrl) {
 
     const cost = images * price();
     const left = Number(says.available) - cost;
-    for (const [id, value] of [["cost", cost], ["after", left]]) {
+    for (const [id, value] of [
+      ["cost", cost],
+      ["after", left],
+    ]) {
       const row = document.getElementById(id);
       row.hidden = images === 0;
       row.lastElementChild.textContent = figures.format(value);
       row.lastElementChild.classList.toggle("text-error-ink", left < 0);
     }
 
-    form.elements.uploads.value = cards("[data-upload]").map((card) => card.dataset.upload).join(" ");
-    form.elements.refused.value = cards("[data-refused]").map((card) => card.dataset.refused).join(" ");
+    form.elements.uploads.value = cards("[data-upload]")
+      .map((card) => card.dataset.upload)
+      .join(" ");
+    form.elements.refused.value = cards("[data-refused]")
+      .map((card) => card.dataset.refused)
+      .join(" ");
     const can = images > 0 && !uploading && !over && !starting;
     for (const button of form.querySelectorAll("button[type=submit]")) button.disabled = !can;
   }

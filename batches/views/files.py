@@ -1,0 +1,62 @@
+"""Pictures: originals, thumbnails and results, each for its owner alone."""
+
+from typing import cast
+from uuid import UUID
+
+from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_GET
+
+from batches import storage
+from batches.exports import archive
+from batches.models import Item, Original, Result
+from batches.views.asking import signed_in, user_of
+
+THUMBNAIL = "image/webp"
+
+
+@require_GET
+@signed_in
+def upload_thumbnail(request: HttpRequest, uid: UUID) -> FileResponse:
+    """A small picture of an original."""
+    found = get_object_or_404(Original.objects.visible_to(user_of(request)), uid=uid)
+    return archive.picture_response(
+        storage.ORIGINALS, found.thumbnail_key, content_type=THUMBNAIL, name=f"{found.uid}.webp"
+    )
+
+
+@require_GET
+@signed_in
+def original(request: HttpRequest, uid: UUID) -> FileResponse:
+    """An image of a batch as it came in."""
+    own = Item.objects.visible_to(user_of(request)).filter(original__isnull=False)
+    item = get_object_or_404(own.select_related("original"), uid=uid)
+    found = cast("Original", item.original)
+    return archive.picture_response(
+        storage.ORIGINALS, found.key, content_type=found.content_type, name=found.name
+    )
+
+
+@require_GET
+@signed_in
+def thumbnail(request: HttpRequest, uid: UUID) -> FileResponse:
+    """A small picture of an item's first result."""
+    found = _result(request, uid)
+    if not found.thumbnail_key:
+        raise Http404
+    return archive.picture_response(
+        storage.RESULTS, found.thumbnail_key, content_type=THUMBNAIL, name=f"{uid}.webp"
+    )
+
+
+@require_GET
+@signed_in
+def result(request: HttpRequest, uid: UUID) -> HttpResponseBase:
+    """An item's first result, to look at or, with `?download=1`, to keep."""
+    wanted = request.GET.get("download", "") not in ("", "0")
+    return archive.file_response(_result(request, uid), download=wanted)
+
+
+def _result(request: HttpRequest, item_uid: UUID) -> Result:
+    own = Result.objects.filter(item__batch__owner=user_of(request)).select_related("item")
+    return get_object_or_404(own, item__uid=item_uid, position=0)

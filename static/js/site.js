@@ -1,0 +1,6 @@
+// What every page has: htmx, the theme switch, menus that close, tabs that listen to arrow keys.
+
+import "htmx.org";
+import "./site/menus.js";
+import "./site/tabs.js";
+import "./site/theme.js";
