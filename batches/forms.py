@@ -1,56 +1,21 @@
 """The form of a new batch: which images, under which name. The settings are the tool's own."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.core import signing
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from batches import intake, messages
+from batches import intake
 from batches.models import Original
 from batches.names import clean_name
+from batches.refusals import Refusal
 from batches.sources import url_list
 from batches.sources.base import Row
 from tools.engines import images
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A file that can't be taken in: its name and why.
-
-    The file itself is not kept, so this travels with the form, signed, until the batch is
-    made and remembers it as a failed item.
-    """
-
-    name: str
-    code: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-
-    _SALT = "batches.refusal"
-
-    @property
-    def token(self) -> str:
-        """The refusal as signed text without blanks."""
-        return signing.dumps([self.name, self.code, dict(self.params)], salt=self._SALT)
-
-    @property
-    def message(self) -> str:
-        """Why, for people."""
-        return messages.text(self.code, self.params)
-
-    @classmethod
-    def from_token(cls, token: str) -> Self | None:
-        """The refusal that the token stands for; nothing when we did not sign it."""
-        try:
-            name, code, params = signing.loads(token, salt=cls._SALT)
-        except signing.BadSignature:
-            return None
-        return cls(name, code, params)
 
 
 def receive(owner: User, file: UploadedFile) -> Original | Refusal:

@@ -2,12 +2,15 @@
 
 from django.urls import path
 
-from batches.views import adding, files, gallery, listing, watching
+from batches.views import adding, files, gallery, listing, uploads, watching
 
 app_name = "batches"
 urlpatterns = [
     path("tools/<slug:slug>/", adding.new, name="new"),
-    path("uploads/", adding.upload, name="upload"),
+    path("uploads/", uploads.upload, name="upload"),
+    path("uploads/known/", uploads.known, name="known"),
+    path("uploads/tus/", uploads.tus, name="tus"),
+    path("uploads/tus/<uuid:uid>/", uploads.tus_one, name="tus_one"),
     path("uploads/<uuid:uid>/thumbnail/", files.upload_thumbnail, name="upload_thumbnail"),
     path("batches/", listing.index, name="index"),
     path("batches/<uuid:uid>/", watching.detail, name="detail"),

@@ -9,22 +9,22 @@ from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import TooManyFilesSent
 from django.db import transaction
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from accounts import plans
 from batches import lifecycle
-from batches.forms import NewBatchForm, Refusal, receive
+from batches.forms import NewBatchForm
 from batches.models import Batch, Item, Original
+from batches.refusals import Refusal
 from batches.sources.base import Row
 from batches.states import ItemState
-from batches.views.asking import signed_in, tool_or_404, user_of
+from batches.views.asking import tool_or_404, user_of
 from credits import ledger
 from tools.base import SettingsInvalid, Tool, ToolSettings
 
@@ -34,8 +34,6 @@ PROBLEMS_LISTED = 100
 """Lines of a page that refuses everything."""
 SAMPLE = 3
 """Images of "run a few first"."""
-REFUSED_WITH = {"file_too_large": 413, "format_unsupported": 415}
-"""Statuses of refused uploads; what isn't named is 422."""
 
 
 @csrf_exempt  # the second half checks; this one answers what can't be read far enough for that
@@ -217,18 +215,3 @@ def _settings_form(
         return wrong.bound
     bound.is_valid()
     return bound
-
-
-@require_POST
-@signed_in
-def upload(request: HttpRequest) -> JsonResponse:
-    """Take one file in, for the script of the new-batch form."""
-    file = request.FILES.get("file")
-    if file is None:
-        return JsonResponse({"message": _("No file came with the request.")}, status=422)
-    taken = receive(user_of(request), file)
-    if isinstance(taken, Refusal):
-        answer = {"refused": taken.token, "message": taken.message}
-        return JsonResponse(answer, status=REFUSED_WITH.get(taken.code, 422))
-    thumbnail = reverse("batches:upload_thumbnail", args=[taken.uid])
-    return JsonResponse({"upload": str(taken.uid), "thumbnail": thumbnail}, status=201)

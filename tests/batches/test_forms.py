@@ -5,8 +5,9 @@ from django.core import signing
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from batches import intake, lifecycle
-from batches.forms import NewBatchForm, Refusal, receive
+from batches.forms import NewBatchForm, receive
 from batches.models import Original
+from batches.refusals import Refusal
 from batches.sources.base import Row
 from batches.states import ItemState
 from tests.factories import make_original, picture
