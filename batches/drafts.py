@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
 
 from accounts.models import User
 from batches.models import Draft, DraftImage, Original
@@ -31,6 +30,15 @@ class Contents:
     originals: list[Original] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     fields: Fields = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a batch has taken from a page: ids of originals, refused files, lines as typed."""
+
+    uploads: Collection[str]
+    refused: Collection[Refusal]
+    addresses: Collection[str]
 
 
 def contents(owner: User, tool: str) -> Contents:
@@ -71,23 +79,20 @@ def adopt(owner: User, tool: str, fields: Mapping[str, Sequence[str]]) -> None:
     """Put what was typed before signing in on top of what is there; addresses join the others."""
     with transaction.atomic():
         draft = _touched(owner, tool)
-        lines = _lines(draft.fields)
-        new = [line for line in _lines(fields) if line not in set(lines)]
-        draft.fields = {
-            **draft.fields,
-            **{name: list(values) for name, values in fields.items() if any(values)},
-            "urls": ["\n".join(lines + new)],
-        }
-        draft.save(update_fields=["fields"])
+        typed = {name: list(values) for name, values in fields.items() if any(values)}
+        urls = "\n".join(_joined(draft.fields, fields))
+        Draft.objects.filter(pk=draft.pk).update(fields={**draft.fields, **typed, "urls": [urls]})
 
 
-def remove(owner: User, tool: str, *, uploads: Collection[str] = (), refused: str = "") -> None:
-    """Take images off the page; one that isn't there is no error."""
-    images = DraftImage.objects.filter(draft__owner=owner, draft__tool=tool)
-    if uploads:
-        images.filter(original__uid__in=uploads).delete()
-    if refused:
-        _drop_refusals(images, [refused])
+def remove(
+    owner: User, tool: str, *, uploads: Collection[UUID] = (), refused: Collection[str] = ()
+) -> None:
+    """Take images, and refused files by their tokens, off the page; none there is no error."""
+    with transaction.atomic():
+        draft = Draft.objects.select_for_update().filter(owner=owner, tool=tool).first()
+        if draft:
+            draft.images.filter(original__uid__in=uploads).delete()
+            _drop_refusals(draft, filter(None, map(Refusal.from_token, refused)))
 
 
 def clear(owner: User, tool: str) -> None:
@@ -98,26 +103,20 @@ def clear(owner: User, tool: str) -> None:
         Draft.objects.filter(pk=draft.pk).update(fields={})
 
 
-def take_out(
-    owner: User,
-    tool: str,
-    *,
-    uploads: Collection[str],
-    refused: Collection[str],
-    addresses: Collection[str],
-) -> None:
-    """Take out what has been started, and only that; settings stay for the next batch.
+def take_out(owner: User, tool: str, started: Started, fields: Mapping[str, Sequence[str]]) -> None:
+    """Take out what has been started, and only that.
 
-    `addresses` are lines as they were typed. What another tab has added meanwhile stays.
+    `fields` is the form that started it: its other addresses and its settings stay for the next
+    batch, and so does what another tab has added meanwhile.
     """
     with transaction.atomic():
         draft = _touched(owner, tool)
-        draft.images.filter(original__uid__in=uploads).delete()
-        if refused:
-            _drop_refusals(draft.images.all(), refused)
-        started = set(addresses)
-        left = [line for line in _lines(draft.fields) if line not in started]
-        kept: dict[str, Any] = {**draft.fields, "urls": ["\n".join(left)], "batch_name": [""]}
+        draft.images.filter(original__uid__in=started.uploads).delete()
+        _drop_refusals(draft, started.refused)
+        gone = set(started.addresses)
+        left = [line for line in _joined(draft.fields, fields) if line not in gone]
+        kept = {name: list(values) for name, values in fields.items()}
+        kept |= {"urls": ["\n".join(left)], "batch_name": [""]}
         Draft.objects.filter(pk=draft.pk).update(fields=kept)
 
 
@@ -141,22 +140,24 @@ def _touched(owner: User, tool: str) -> Draft:
     return draft
 
 
-def _drop_refusals(images: QuerySet[DraftImage], tokens: Iterable[str]) -> None:
-    """Remove one refused file for each token. Tokens differ each time: the time is in them."""
-    wanted = Counter(filter(None, map(_identity, tokens)))
+def _drop_refusals(draft: Draft, refused: Iterable[Refusal]) -> None:
+    """Remove one row for each; a token doesn't name it, as the time of signing is in there."""
+    wanted = Counter(map(repr, refused))
+    if not wanted:
+        return
     gone = []
-    for pk, token in images.filter(original=None).order_by("pk").values_list("pk", "refusal"):
-        if wanted[same := _identity(token)]:
+    for image in draft.images.filter(original=None).order_by("pk"):
+        if wanted[same := repr(Refusal.from_token(image.refusal))]:
             wanted[same] -= 1
-            gone.append(pk)
-    images.filter(pk__in=gone).delete()
+            gone.append(image.pk)
+    draft.images.filter(pk__in=gone).delete()
 
 
-def _identity(token: str) -> str:
-    refusal = Refusal.from_token(token)
-    return repr(refusal) if refusal else ""
+def _joined(*forms: Mapping[str, Sequence[str]]) -> list[str]:
+    """The addresses of several forms, each line once."""
+    lines = (line.strip() for fields in forms for line in _text(fields).splitlines())
+    return list(dict.fromkeys(filter(None, lines)))
 
 
-def _lines(fields: Mapping[str, Sequence[str]]) -> list[str]:
-    text = "\n".join(fields.get("urls", ()))
-    return [line.strip() for line in text.splitlines() if line.strip()]
+def _text(fields: Mapping[str, Sequence[str]]) -> str:
+    return "\n".join(fields.get("urls", ()))

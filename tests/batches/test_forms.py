@@ -98,7 +98,7 @@ def test_what_is_given_twice_is_taken_once_and_counted(alice):
     bound = form(urls="https://a.example.com/\nhttps://b.example.com/\nhttps://a.example.com/")
     files = [SimpleUploadedFile(f"{n}.png", picture()) for n in range(3)]
 
-    bound.take(alice, files)
+    bound.take_in(alice, files)
     rows = bound.rows()
 
     assert [row.line for row in rows] == [None, 1, 2]

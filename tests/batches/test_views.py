@@ -329,13 +329,13 @@ def test_settings_that_contradict_each_other_are_marked(browser, alice):
     assert not Batch.objects.exists()
 
 
-def test_more_images_than_the_plan_takes_are_refused_in_words(browser):
+def test_more_images_than_the_plan_takes_are_asked_about(browser):
     urls = "\n".join(f"https://a.example.com/{n}.png" for n in range(501))
 
     answer = browser.post(NEW, {"urls": urls})
 
     assert answer.status_code == 422
-    assert b"501 images are more than one batch takes (500)." in answer.content
+    assert b"You have 501 images; one batch takes 500." in answer.content
     assert not Batch.objects.exists()
 
 
