@@ -93,9 +93,11 @@ def create(
     sample: int = 0,
     cap: int | None = None,
     skip_invalid: bool = False,
+    single: bool = False,
 ) -> Batch:
     """Make a batch that is ready to start, with everything validated and quoted.
 
+    `single` marks the one image of a tool's *Single* tab; all else is as for many.
     Raises `SettingsInvalid`, `intake.RowsInvalid` or a `Refused`; then nothing is stored.
     """
     refuse_too_many(owner, len(rows))
@@ -111,6 +113,7 @@ def create(
             name=name or f"{tool.name}, {timezone.now():%Y-%m-%d %H:%M}",
             sample=sample,
             cap=cap,
+            single=single,
         )
         items = intake.add_items(batch, tool, rows, skip_invalid=skip_invalid)
         _refuse_over_cap(batch, sum(item.held_price for item in items if not item.error_code))

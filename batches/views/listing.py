@@ -18,7 +18,7 @@ BATCHES_PER_PAGE = 25
 @signed_in
 def index(request: HttpRequest) -> TemplateResponse:
     """One's own batches, newest first."""
-    own = Batch.objects.visible_to(user_of(request)).order_by("-created_at", "-pk")
+    own = Batch.objects.visible_to(user_of(request)).many().order_by("-created_at", "-pk")
     page = Paginator(own, BATCHES_PER_PAGE).get_page(request.GET.get("page"))
     now = timezone.now()
     looks = progress.of_many(list(page.object_list), now=None)

@@ -459,6 +459,15 @@ def test_the_list_holds_ones_own_batches_only(browser, alice, bob):
     assert "Theirs" not in page
 
 
+def test_the_list_leaves_single_images_out(browser, alice):
+    bare_batch(alice, name="One mug", single=True)
+
+    page = browser.get(reverse("batches:index")).content.decode()
+
+    assert "One mug" not in page
+    assert "No batches yet" in page
+
+
 def test_an_empty_list_says_what_to_do(browser):
     assert b"No batches yet" in browser.get(reverse("batches:index")).content
 
