@@ -6,7 +6,7 @@ admin. They are stored as plain JSON, so a tool's ``run`` gets a dict and nothin
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from django.core.validators import RegexValidator
@@ -161,6 +161,17 @@ class SettingsInvalid(Exception):
 # --- Tools ----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Example:
+    """What the gallery's pictures of a tool are made of; `manage.py makeexamples` makes them.
+
+    ``photo`` is a file of the scikit-image package, ``settings`` go on top of the defaults.
+    """
+
+    photo: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Tool:
     """One thing that can be done to one picture.
 
@@ -181,6 +192,10 @@ class Tool:
     """Credits per image."""
     artefacts: ClassVar[tuple[str, ...]] = ()
     """Names of all the weights that it can use."""
+    icon: ClassVar[str] = "wand-sparkles"
+    """Its icon: a name in `styles/icons.txt`."""
+    example: ClassVar[Example | None] = None
+    """How the gallery shows what it does; without one it shows the icon."""
 
     Settings: ClassVar[type[ToolSettings]] = ImageSettings
 
