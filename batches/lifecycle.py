@@ -266,6 +266,13 @@ def retry(
     return _after(batch)
 
 
+def rename(batch: Batch, name: str) -> Batch:
+    """Call it something else, in whatever state it is."""
+    if not Batch.objects.filter(pk=batch.pk).update(name=name):
+        raise StateConflict(_("It has been deleted."))
+    return _fresh(batch)
+
+
 def delete(batch: Batch) -> bool:
     """Remove the batch, its items, its results, and the originals that nothing else uses.
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches.views import adding, files, gallery, listing, watching
+from batches.views import adding, files, gallery, listing, managing, watching
 
 app_name = "batches"
 urlpatterns = [
@@ -10,6 +10,7 @@ urlpatterns = [
     path("uploads/", adding.upload, name="upload"),
     path("uploads/<uuid:uid>/thumbnail/", files.upload_thumbnail, name="upload_thumbnail"),
     path("batches/", listing.index, name="index"),
+    path("batches/pulse/", listing.pulse, name="pulse"),
     path("batches/<uuid:uid>/", watching.detail, name="detail"),
     path("batches/<uuid:uid>/progress/", watching.poll, name="poll"),
     path("batches/<uuid:uid>/start/", watching.start, name="start"),
@@ -18,6 +19,8 @@ urlpatterns = [
     path("batches/<uuid:uid>/resume/", watching.resume, name="resume"),
     path("batches/<uuid:uid>/cancel/", watching.cancel, name="cancel"),
     path("batches/<uuid:uid>/retry/", watching.retry, name="retry"),
+    path("batches/<uuid:uid>/rename/", managing.rename, name="rename"),
+    path("batches/<uuid:uid>/delete/", managing.delete, name="delete"),
     path("batches/<uuid:uid>/results.zip", watching.results_zip, name="zip"),
     path("items/<uuid:uid>/original/", files.original, name="original"),
     path("items/<uuid:uid>/result/", files.result, name="result"),

@@ -2,5 +2,6 @@
 
 import "htmx.org";
 import "./site/menus.js";
+import "./site/renaming.js";
 import "./site/tabs.js";
 import "./site/theme.js";
