@@ -9,7 +9,15 @@ document.addEventListener("htmx:afterSwap", (event) => {
     if (!value) url.searchParams.delete(name);
   }
   history.replaceState(null, "", url);
+  showChoice();
 });
+
+// On a phone the groups are wider than the screen.
+function showChoice() {
+  const chosen = document.querySelector("#batches [aria-current=true]");
+  chosen?.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+showChoice();
 
 // What a menu was opened for happens elsewhere in its row: it is in the way.
 document.addEventListener("click", (event) => {
