@@ -84,11 +84,11 @@ class ToolSettings(serializers.Serializer[dict[str, Any]]):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """The declared fields, with form defaults that mean what they say."""
         fields = super().get_fields()
-        for field in fields.values():
-            if isinstance(field, serializers.BooleanField):
-                field.default_empty_html = False  # an absent checkbox is a "no"
-            if field.default is not empty:
-                field.initial = field.default
+        for setting in fields.values():
+            if isinstance(setting, serializers.BooleanField):
+                setting.default_empty_html = False  # an absent checkbox is a "no"
+            if setting.default is not empty:
+                setting.initial = setting.default
         return fields
 
     def to_internal_value(self, data: Any) -> Any:
