@@ -41,7 +41,7 @@ GROUPS = {
 }
 """What the list can be narrowed to. Each batch is in one group, so that the counts add up."""
 
-ORDERS: Mapping[str, tuple[str, tuple[Any, ...]]] = {
+ORDERS: Mapping[str, tuple[Any, tuple[Any, ...]]] = {
     "": (_("Newest first"), ("-created_at", "-pk")),
     "oldest": (_("Oldest first"), ("created_at", "pk")),
     "name": (_("By name"), (Lower("name"), "-created_at", "-pk")),
@@ -86,7 +86,7 @@ def index(request: HttpRequest) -> TemplateResponse:
     wanted = _narrowed(own, wish)
     paginator = Paginator(wanted.order_by(*ORDERS[wish.order][1]), BATCHES_PER_PAGE)
     # Counted already, with all the others.
-    paginator.count = sum(  # type: ignore[misc]
+    paginator.count = sum(
         n
         for (group, tool), n in counts.items()
         if group == (wish.group or group) and tool == (wish.tool or tool)
