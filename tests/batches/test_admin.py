@@ -240,7 +240,7 @@ def test_pictures_are_shown_to_staff_alone(client, admin_pages, alice, bob, fake
     address = reverse("admin:batches_item_picture", args=[item.pk, "original"])
 
     shown = admin_pages.get(address)
-    shown.close()
+    assert b"".join(shown.streaming_content)
     assert shown.status_code == 200
     assert admin_pages.get(address.replace("original", "result")).status_code == 404
     assert admin_pages.get(address.replace("original", "nonsense")).status_code == 404
