@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import transaction
 from django.db.models import F, Q, Sum
@@ -94,10 +94,12 @@ def create(
     cap: int | None = None,
     skip_invalid: bool = False,
     single: bool = False,
+    uid: UUID | None = None,
 ) -> Batch:
     """Make a batch that is ready to start, with everything validated and quoted.
 
     `single` marks the one image of a tool's *Single* tab; all else is as for many.
+    With a `uid` that is used already it raises `IntegrityError`: who wants a batch once gives one.
     Raises `SettingsInvalid`, `intake.RowsInvalid` or a `Refused`; then nothing is stored.
     """
     refuse_too_many(owner, len(rows))
@@ -107,6 +109,7 @@ def create(
     _refuse_unavailable(tool, cleaned)
     with transaction.atomic():
         batch = Batch.objects.create(
+            uid=uid or uuid4(),
             owner=owner,
             tool=tool.slug,
             settings=cleaned,

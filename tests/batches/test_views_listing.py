@@ -450,3 +450,31 @@ def test_a_batch_that_ended_meanwhile_is_deleted_all_the_same(browser, alice):
     browser.post(delete_of(batch), {"cancel": "1"})
 
     assert not Batch.objects.exists()
+
+
+# --- The same settings again ----------------------------------------------------------
+
+
+def page_from(browser, batch, tool: str = "fake"):
+    return browser.get(reverse("batches:new", args=[tool]), {"from": str(batch.uid)})
+
+
+def test_a_new_batch_takes_the_settings_of_another_over(browser, alice, fake_tool):
+    settings = fake_tool.clean({"style": "grey", "copies": 3})
+    batch = ended(alice, "Mugs", "done")
+    Batch.objects.filter(pk=batch.pk).update(settings=settings)
+    link = reverse("batches:new", args=["fake"]) + f"?from={batch.uid}"
+
+    assert f'href="{link}"' in browser.get(LIST).content.decode()
+    assert page_from(browser, batch).context["settings_form"] == settings
+
+
+def test_settings_of_others_of_another_tool_or_of_nothing_are_not_taken_over(browser, alice, bob):
+    theirs = ended(bob, "Theirs", "done")
+    mine = ended(alice, "Mine", "done")
+    Batch.objects.update(settings={"style": "grey"})
+
+    assert "style" not in page_from(browser, theirs).context["settings_form"]
+    assert "style" not in page_from(browser, mine, "fake-text").context["settings_form"]
+    nonsense = browser.get(reverse("batches:new", args=["fake"]), {"from": "nonsense"})
+    assert nonsense.status_code == 200
