@@ -1,6 +1,7 @@
 // A request of htmx that fails must not leave the page silent. What somebody pressed stays said
 // until the next step works; a page that asks by itself goes on asking, and takes its words back
-// as soon as it gets an answer.
+// as soon as it gets an answer. The element is the one that asked: by the time of the answer it may
+// have been replaced, and then htmx tells the event of another one.
 
 import { say, says, unsay } from "./notices.js";
 
@@ -19,14 +20,16 @@ function wordsFor(xhr) {
   return says.saysFailed;
 }
 
-document.addEventListener("htmx:responseError", ({ detail: { elt, xhr } }) => {
+document.addEventListener("htmx:responseError", ({ detail: { requestConfig, xhr } }) => {
+  const { elt } = requestConfig;
   const { status } = xhr;
   if (asksByItself(elt) && status >= 500) say("poll", says.saysTrying);
   else say(nameOf(elt), wordsFor(xhr), { again: status === 403 || status === 404 });
 });
 
 for (const lost of ["htmx:sendError", "htmx:timeout"]) {
-  document.addEventListener(lost, ({ detail: { elt } }) => {
+  document.addEventListener(lost, ({ detail }) => {
+    const { elt } = detail.requestConfig;
     if (asksByItself(elt)) {
       if (navigator.onLine) say("poll", says.saysTrying);
     } else {
@@ -35,6 +38,6 @@ for (const lost of ["htmx:sendError", "htmx:timeout"]) {
   });
 }
 
-document.addEventListener("htmx:afterRequest", ({ detail: { elt, successful } }) => {
-  if (successful) unsay(nameOf(elt));
+document.addEventListener("htmx:afterRequest", ({ detail: { requestConfig, successful } }) => {
+  if (successful) unsay(nameOf(requestConfig.elt));
 });
