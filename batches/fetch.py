@@ -21,7 +21,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Generic, TypeVar
 from urllib.parse import quote, urljoin
 
 import certifi
@@ -109,6 +109,7 @@ _HTML = re.compile(
     re.IGNORECASE,
 )
 
+Found = TypeVar("Found")
 Resolve = Callable[[str, int], Sequence[str]]
 """Host and port to addresses, best first; raises ``OSError`` when there are none."""
 Dial = Callable[[str, int, float], httpcore.NetworkStream]
@@ -144,6 +145,16 @@ class Fetched:
     bytes: int
 
 
+@dataclass(frozen=True)
+class Peeked:
+    """What an address seems to hold, from its first bytes alone."""
+
+    url: str
+    start: bytes
+    bytes: int | None
+    """As announced; nothing when the server didn't say."""
+
+
 def check_url(url: str, *, allow: Sequence[str] = ()) -> str:
     """Judge an address by its looks alone and return it in normal form.
 
@@ -171,14 +182,37 @@ def fetch(
     system's resolver and for TCP.
     """
     download = _Download(
+        max_bytes=max_bytes,
+        allow=allow,
+        resolve=resolve or resolve_by_system,
+        dial=dial or dial_tcp,
+        clock=_Clock(deadline),
         into=into,
+    )
+    return download.run(_place(url, allow))
+
+
+def peek(
+    url: str,
+    *,
+    max_bytes: int,
+    deadline: float = 5.0,
+    allow: Sequence[str] = (),
+    resolve: Resolve | None = None,
+    dial: Dial | None = None,
+) -> Peeked:
+    """Look at status, announced length and first bytes of ``url``, and hang up.
+
+    Refuses what ``fetch`` would refuse, as far as that can be seen so early. All else as there.
+    """
+    look = _Peek(
         max_bytes=max_bytes,
         allow=allow,
         resolve=resolve or resolve_by_system,
         dial=dial or dial_tcp,
         clock=_Clock(deadline),
     )
-    return download.run(_place(url, allow))
+    return look.run(_place(url, allow))
 
 
 def resolve_by_system(host: str, port: int) -> list[str]:
@@ -380,17 +414,21 @@ def _tls(authorities: str) -> ssl.SSLContext:
 
 
 @dataclass(frozen=True)
-class _Download:
-    """One download in progress: where to, how much, how long."""
+class _Request(Generic[Found]):
+    """One address being asked, past every guard: how much may come, and how long it may take."""
 
-    into: BinaryIO
     max_bytes: int
     allow: Sequence[str]
     resolve: Resolve
     dial: Dial
     clock: _Clock
 
-    def run(self, place: _Place, *, redirects: int = 0) -> Fetched:
+    def _receive(self, place: _Place, response: httpcore.Response) -> Found:
+        """Make of the answer what was asked for, or refuse it as early as can be."""
+        raise NotImplementedError
+
+    def run(self, place: _Place, *, redirects: int = 0) -> Found:
+        """Ask, and follow where that leads."""
         with self._answer(place) as response:
             if response.status not in REDIRECTS:
                 return self._receive(place, response)
@@ -486,8 +524,8 @@ class _Download:
             distrusted = isinstance(error.__cause__, ssl.SSLCertVerificationError)
             raise FetchError("network", transient=not distrusted) from error
 
-    def _receive(self, place: _Place, response: httpcore.Response) -> Fetched:
-        """Stream the body into the file, or refuse it as early as can be."""
+    def _accepted(self, response: httpcore.Response) -> tuple[str, int]:
+        """The type and length that the headers claim, if they are those of a usable file."""
         status = response.status
         if not 200 <= status < 300 or status == 206:  # nobody asked for a part
             raise FetchError(
@@ -504,6 +542,17 @@ class _Download:
         announced = int(_header(response, b"content-length") or 0)
         if announced > self.max_bytes:
             raise FetchError("too_big", size=announced, limit=self.max_bytes)
+        return content_type, announced
+
+
+@dataclass(frozen=True)
+class _Download(_Request[Fetched]):
+    """The whole file."""
+
+    into: BinaryIO
+
+    def _receive(self, place: _Place, response: httpcore.Response) -> Fetched:
+        content_type, _announced = self._accepted(response)
         size, start = 0, b""
         for chunk in response.iter_stream():
             size += len(chunk)
@@ -517,6 +566,24 @@ class _Download:
         if not size:
             raise FetchError("empty")
         return Fetched(url=place.url, content_type=content_type, bytes=size)
+
+
+@dataclass(frozen=True)
+class _Peek(_Request[Peeked]):
+    """The beginning of a file."""
+
+    def _receive(self, place: _Place, response: httpcore.Response) -> Peeked:
+        _type, announced = self._accepted(response)
+        start = b""
+        for chunk in response.iter_stream():
+            start += chunk
+            if len(start) >= _SNIFFED:
+                break
+        if not start:
+            raise FetchError("empty")
+        if _looks_like_html(start):
+            raise FetchError("not_image")
+        return Peeked(url=place.url, bytes=announced or None, start=start)
 
 
 def _joined(base: str, location: str) -> str:

@@ -1,56 +1,20 @@
 """The form of a new batch: which images, under which name. The settings are the tool's own."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.core import signing
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from batches import intake, messages
+from batches import addresses, drafts, intake
 from batches.models import Original
 from batches.names import clean_name
-from batches.sources import url_list
+from batches.refusals import Refusal
 from batches.sources.base import Row
 from tools.engines import images
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A file that can't be taken in: its name and why.
-
-    The file itself is not kept, so this travels with the form, signed, until the batch is
-    made and remembers it as a failed item.
-    """
-
-    name: str
-    code: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-
-    _SALT = "batches.refusal"
-
-    @property
-    def token(self) -> str:
-        """The refusal as signed text without blanks."""
-        return signing.dumps([self.name, self.code, dict(self.params)], salt=self._SALT)
-
-    @property
-    def message(self) -> str:
-        """Why, for people."""
-        return messages.text(self.code, self.params)
-
-    @classmethod
-    def from_token(cls, token: str) -> Self | None:
-        """The refusal that the token stands for; nothing when we did not sign it."""
-        try:
-            name, code, params = signing.loads(token, salt=cls._SALT)
-        except signing.BadSignature:
-            return None
-        return cls(name, code, params)
 
 
 def receive(owner: User, file: UploadedFile) -> Original | Refusal:
@@ -78,10 +42,15 @@ class NewBatchForm(forms.Form):
     uploads = forms.CharField(required=False)
     refused = forms.CharField(required=False)
     sample = forms.IntegerField(min_value=1, required=False)
+    take = forms.IntegerField(min_value=1, required=False)
+    """Start so many of the images, the first ones; the others stay on the page."""
+    form_uid = forms.UUIDField(required=False)
+    """Of this showing of the form: what is sent twice by mistake starts once."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._file_twins = 0
+        self._lines: list[addresses.Line] = []
         self.duplicates = 0
         """Images that were given more than once; known after `rows`."""
 
@@ -100,16 +69,27 @@ class NewBatchForm(forms.Form):
         found = map(Refusal.from_token, self.cleaned_data["refused"].split())
         return [refusal for refusal in found if refusal]
 
-    def take(self, owner: User, files: Iterable[UploadedFile]) -> None:
-        """Add files that came with the form itself. Call it once, when the form is valid."""
+    def put(self, found: drafts.Contents) -> None:
+        """Use the images of the draft, for a form that carries none itself."""
+        self.cleaned_data["uploads"] = [str(original.uid) for original in found.originals]
+        self.cleaned_data["refused"] = list(found.refused)
+
+    def take_in(self, owner: User, files: Iterable[UploadedFile]) -> list[Refusal]:
+        """Add files that came with the form itself, and return those that were turned away.
+
+        Call it once, when the form is valid.
+        """
+        turned_away = []
         for file in files:
             taken = receive(owner, file)
             if isinstance(taken, Refusal):
-                self.cleaned_data["refused"].append(taken)
+                turned_away.append(taken)
             elif str(taken.uid) in self.cleaned_data["uploads"]:
                 self._file_twins += 1
             else:
                 self.cleaned_data["uploads"].append(str(taken.uid))
+        self.cleaned_data["refused"] += turned_away
+        return turned_away
 
     def rows(self) -> list[Row]:
         """The images as rows; an address that comes twice is asked for once."""
@@ -118,7 +98,18 @@ class NewBatchForm(forms.Form):
             Row(name=refusal.name, refusal=(refusal.code, refusal.params))
             for refusal in self.cleaned_data["refused"]
         ]
-        addresses = list(url_list.rows(self.cleaned_data["urls"]))
-        first_of_each = {row.url: row for row in reversed(addresses)}
-        self.duplicates = self._file_twins + len(addresses) - len(first_of_each)
-        return rows + sorted(first_of_each.values(), key=lambda row: row.line or 0)
+        self._lines = list(addresses.judged(self.cleaned_data["urls"]))
+        singles = [line for line in self._lines if line.same_as is None]
+        self.duplicates = self._file_twins + len(self._lines) - len(singles)
+        return rows + [Row(url=line.url, line=line.line) for line in singles]
+
+    def started(self, rows: Iterable[Row]) -> drafts.Started:
+        """What these rows of the form take from the page."""
+        rows = list(rows)
+        lines = {row.line for row in rows if row.url}
+        refused = [(row.name, *row.refusal) for row in rows if row.refusal]
+        return drafts.Started(
+            uploads=[row.upload for row in rows if row.upload],
+            refused=[Refusal(name, code, params) for name, code, params in refused],
+            addresses=[line.typed for line in self._lines if (line.same_as or line.line) in lines],
+        )

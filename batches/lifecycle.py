@@ -9,7 +9,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import transaction
 from django.db.models import F, Q, Sum
@@ -92,9 +92,11 @@ def create(
     sample: int = 0,
     cap: int | None = None,
     skip_invalid: bool = False,
+    uid: UUID | None = None,
 ) -> Batch:
     """Make a batch that is ready to start, with everything validated and quoted.
 
+    With a `uid` that is used already it raises `IntegrityError`: who wants a batch once gives one.
     Raises `SettingsInvalid`, `intake.RowsInvalid` or a `Refused`; then nothing is stored.
     """
     refuse_too_many(owner, len(rows))
@@ -104,6 +106,7 @@ def create(
     _refuse_unavailable(tool, cleaned)
     with transaction.atomic():
         batch = Batch.objects.create(
+            uid=uid or uuid4(),
             owner=owner,
             tool=tool.slug,
             settings=cleaned,

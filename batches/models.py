@@ -274,7 +274,7 @@ class DraftImage(models.Model):
         Original, models.CASCADE, null=True, blank=True, related_name="drafts"
     )
     refusal = models.TextField(blank=True)
-    """A signed `batches.forms.Refusal` where the file could not be taken in."""
+    """A signed `batches.refusals.Refusal` where the file could not be taken in."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -309,7 +309,7 @@ class PartialUpload(models.Model):
     pieces = models.JSONField(default=list)
     """Keys of the pieces, in order."""
     outcome = models.JSONField(null=True)
-    """Once all of it is here: what the page shows of it."""
+    """Once all of it is here: the original's id as `upload`, or a refusal's token as `refused`."""
     updated_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     def __str__(self) -> str:

@@ -29,8 +29,8 @@ from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from batches import addresses, intake, lifecycle, storage
 from batches import fetch as downloads
-from batches import intake, lifecycle, storage
 from batches.models import Batch, Item, Original, Result
 from batches.states import BatchState, ItemState
 from credits import ledger
@@ -165,7 +165,7 @@ def _bring_in(item: Item) -> None:
         try:
             original = _download(item)
         except downloads.FetchError as error:
-            settled = _stop(item, error.code, _figures(error), again=error.transient)
+            settled = _stop(item, error.code, addresses.figures(error), again=error.transient)
         except intake.ImageRefused as refused:
             settled = _stop(item, refused.code, refused.params, again=False)
         except Exception:
@@ -194,21 +194,6 @@ def _download(item: Item) -> Original:
         file.seek(0)
         original, _new = intake.receive(item.batch.owner, file.read(), name=item.name)
     return original
-
-
-def _figures(error: downloads.FetchError) -> dict[str, object]:
-    """The figures of a download's message: sizes in megabytes, as an upload's refusal has them.
-
-    Seconds are whole ones.
-    """
-    try:
-        images.check_bytes(error.params.get("size") or 1)
-    except images.ImageProblem as too_large:
-        return too_large.params
-    return {
-        name: round(value) if isinstance(value, float) else value
-        for name, value in error.params.items()
-    }
 
 
 def _claim(item_id: int, to: ItemState) -> Item | None:

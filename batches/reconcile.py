@@ -10,7 +10,7 @@ import redis
 from django.db.models import Q
 
 from batches import dispatch, lifecycle, storage
-from batches.models import Batch, Original, Result
+from batches.models import Batch, Original, PartialUpload, Result
 from batches.states import BatchState
 
 ORPHAN_AGE = timedelta(hours=1)
@@ -76,7 +76,7 @@ def sweep_orphans(*, now: datetime) -> int:
     }
     for alias, model in models.items():
         for keys in _chunks(storage.walk(alias, older_than=now - ORPHAN_AGE)):
-            orphans = keys - _named(model, keys)
+            orphans = keys - _named(model, keys) - _on_their_way(keys)
             storage.delete(alias, *orphans)
             removed += len(orphans)
     return removed
@@ -94,6 +94,17 @@ def _named(model: type[Original | Result], keys: set[str]) -> set[str]:
     """Which of these files have a row. Many at a time: the columns have no index."""
     rows = model._default_manager.filter(Q(key__in=keys) | Q(thumbnail_key__in=keys))
     return {key for pair in rows.values_list("key", "thumbnail_key") for key in pair}
+
+
+def _on_their_way(keys: set[str]) -> set[str]:
+    """Which of these are pieces of uploads that may still be gone on with."""
+    pieces = {key: uid for key in keys if (uid := storage.upload_of_piece(key))}
+    if not pieces:
+        return set()
+    open_ = set(
+        PartialUpload.objects.filter(uid__in=set(pieces.values())).values_list("uid", flat=True)
+    )
+    return {key for key, uid in pieces.items() if uid in open_}
 
 
 def _chunks(keys: Iterable[str]) -> Iterator[set[str]]:

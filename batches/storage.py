@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 
 ORIGINALS = "originals"
 RESULTS = "results"
+PIECE = ".piece"
+"""The ending of a part of a file that is still on its way."""
 
 
 class DurableFileSystemStorage(FileSystemStorage):
@@ -48,14 +50,31 @@ def original_key(owner: UUID, uid: UUID, extension: str) -> str:
     return f"{owner}/{uid}{extension}"
 
 
+def piece_key(owner: UUID, upload: UUID, offset: int) -> str:
+    """A name for the bytes of a partial upload that begin there; never the same one twice."""
+    return f"{owner}/{upload}.{offset}-{uuid4().hex[:12]}{PIECE}"
+
+
+def upload_of_piece(key: str) -> UUID | None:
+    """The partial upload that a piece belongs to; nothing for every other name."""
+    name = PurePosixPath(key).name
+    if not name.endswith(PIECE):
+        return None
+    try:
+        return UUID(name.partition(".")[0])
+    except ValueError:
+        return None
+
+
 def result_key(batch: UUID, item: UUID, token: UUID, position: int, extension: str) -> str:
     """The name of a result; the claim's token keeps two runs of one item apart."""
     return f"{batch}/{item}.{token.hex}.{position}{extension}"
 
 
-def save(alias: str, key: str, data: bytes) -> None:
-    """Store bytes under exactly this name."""
-    stored = _storage(alias).save(key, ContentFile(data))
+def save(alias: str, key: str, data: bytes | IO[bytes]) -> None:
+    """Store bytes, or all that an open file still gives, under exactly this name."""
+    content = ContentFile(data) if isinstance(data, bytes) else File(data)
+    stored = _storage(alias).save(key, content)
     if stored != key:
         raise RuntimeError(f"The storage {alias!r} kept {key!r} under another name: {stored!r}.")
 

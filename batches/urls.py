@@ -2,12 +2,20 @@
 
 from django.urls import path
 
-from batches.views import adding, files, gallery, listing, watching
+from batches.views import adding, drafting, files, gallery, listing, pasting, uploads, watching
 
 app_name = "batches"
 urlpatterns = [
     path("tools/<slug:slug>/", adding.new, name="new"),
-    path("uploads/", adding.upload, name="upload"),
+    path("tools/<slug:slug>/draft/", drafting.draft, name="draft"),
+    path("tools/<slug:slug>/draft/remove/", drafting.remove, name="draft_remove"),
+    path("tools/<slug:slug>/samples/", drafting.add_samples, name="samples"),
+    path("tools/<slug:slug>/addresses/", pasting.judge, name="addresses"),
+    path("addresses/probe/", pasting.probe, name="probe"),
+    path("uploads/", uploads.upload, name="upload"),
+    path("uploads/known/", uploads.known, name="known"),
+    path("uploads/tus/", uploads.tus, name="tus"),
+    path("uploads/tus/<uuid:uid>/", uploads.tus_one, name="tus_one"),
     path("uploads/<uuid:uid>/thumbnail/", files.upload_thumbnail, name="upload_thumbnail"),
     path("batches/", listing.index, name="index"),
     path("batches/<uuid:uid>/", watching.detail, name="detail"),

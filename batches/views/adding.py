@@ -1,41 +1,34 @@
-"""A tool's page: images, settings, and the button that starts them."""
+"""The button that starts what is on a tool's page."""
 
-import json
 from collections.abc import Sequence
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import TooManyFilesSent
-from django.db import transaction
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
-from accounts import plans
-from batches import lifecycle
-from batches.forms import NewBatchForm, Refusal, receive
+from batches import drafts, lifecycle
+from batches.forms import NewBatchForm
 from batches.models import Batch, Item, Original
 from batches.sources.base import Row
 from batches.states import ItemState
-from batches.views.asking import signed_in, tool_or_404, user_of
+from batches.views import drafting, tool_page
+from batches.views.asking import tool_or_404, user_of
 from credits import ledger
-from tools.base import SettingsInvalid, Tool, ToolSettings
+from tools.base import SettingsInvalid, Tool
 
 PROBLEMS_SHOWN = 5
 """Lines that a message lists; the cards have them all."""
 PROBLEMS_LISTED = 100
 """Lines of a page that refuses everything."""
-SAMPLE = 3
-"""Images of "run a few first"."""
-REFUSED_WITH = {"file_too_large": 413, "format_unsupported": 415}
-"""Statuses of refused uploads; what isn't named is 422."""
 
 
 @csrf_exempt  # the second half checks; this one answers what can't be read far enough for that
@@ -46,61 +39,119 @@ def new(request: HttpRequest, slug: str) -> HttpResponseBase:
     try:
         request.FILES  # noqa: B018 - read here, where too many files still get the form
     except TooManyFilesSent:
-        form = NewBatchForm({})
-        form.add_error(
-            None,
-            _(
-                "Without JavaScript {limit} files can be sent at once. Send fewer, or switch "
-                "JavaScript on."
-            ).format(limit=settings.DATA_UPLOAD_MAX_NUMBER_FILES),
-        )
-        return _new_page(request, tool, form, status=413)
+        error = _(
+            "Without JavaScript {limit} files can be sent at once. Send fewer, or switch "
+            "JavaScript on."
+        ).format(limit=settings.DATA_UPLOAD_MAX_NUMBER_FILES)
+        return tool_page.as_left(request, tool, error=error, status=413)
     return _new(request, tool)
 
 
 @csrf_protect
 def _new(request: HttpRequest, tool: Tool) -> HttpResponseBase:
     if request.method != "POST":
-        return _new_page(request, tool, NewBatchForm())
-    if not request.user.is_authenticated:
-        return redirect_to_login(request.get_full_path())
+        return tool_page.as_left(request, tool)
     form = NewBatchForm(request.POST)
+    if not request.user.is_authenticated:
+        return _after_signing_in(request, tool)
     if not form.is_valid():
-        return _new_page(request, tool, form, status=422)
-    form.take(user_of(request), request.FILES.getlist("files"))
+        return tool_page.with_problems(request, tool, form, status=422)
+    if not {"uploads", "refused"} & set(request.POST):
+        form.put(drafts.contents(user_of(request), tool.slug))
+    if turned_away := form.take_in(user_of(request), request.FILES.getlist("files")):
+        drafts.add(user_of(request), tool.slug, turned_away)
     return _create(request, tool, form)
+
+
+def _after_signing_in(request: HttpRequest, tool: Tool) -> HttpResponseBase:
+    """Lead a stranger through sign-in back to what was typed."""
+    if not drafting.remember(request, tool):
+        error = _("This is more text than can be kept here. Sign in first.")
+        return tool_page.as_left(request, tool, error=error, status=413)
+    return redirect_to_login(request.get_full_path())
 
 
 def _create(request: HttpRequest, tool: Tool, form: NewBatchForm) -> HttpResponseBase:
     """Make the batch and start it, or show the form again with what is in the way."""
-    rows = form.rows()
-    if not rows:
-        form.add_error(None, _("Choose at least one image, or paste an address."))
-        return _new_page(request, tool, form, status=422)
     try:
-        batch, problems = _make_and_start(request, tool, form, rows)
+        rows = _chosen(form, limit=tool_page.limit_of(request))
+        batch, problems = _once(request, tool, form, rows)
+    except tool_page.TooMany as over:
+        form.add_error(None, over.question)
+        return tool_page.with_problems(request, tool, form, over=over, status=422)
     except SettingsInvalid as invalid:
         form.add_error(None, _("A setting needs another value. It is marked below."))
         for error in invalid.errors:
             if not error.field:
                 form.add_error(None, error.detail)
-        return _new_page(request, tool, form, invalid=invalid, status=422)
+        return tool_page.with_problems(request, tool, form, invalid=invalid, status=422)
     except NothingUsable as unusable:
         form.add_error(None, _("None of these images can be used."))
         for problem in unusable.problems[:PROBLEMS_LISTED]:
             form.add_error(None, problem)
-        return _new_page(request, tool, form, status=422)
+        return tool_page.with_problems(request, tool, form, status=422)
     except ledger.InsufficientCredits as short:
-        return _new_page(request, tool, form, short=short, status=402)
+        return tool_page.with_problems(request, tool, form, short=short, status=402)
     except lifecycle.Refused as refused:
         form.add_error(None, refused.detail)
-        return _new_page(request, tool, form, status=422)
+        return tool_page.with_problems(request, tool, form, status=422)
     _tell_what_was_left_out(request, form, problems)
     return redirect(batch)
 
 
-def _make_and_start(
+def _chosen(form: NewBatchForm, *, limit: int) -> list[Row]:
+    """The rows to start, in their order: all, or the first images that were asked for.
+
+    Raises `TooMany` where somebody has to say which. Refused files come along as far as there
+    is room, but not with a part of the page: they wait there for the rest.
+    """
+    rows = form.rows()
+    images = [row for row in rows if not row.refusal]
+    take = form.cleaned_data["take"] or len(images)
+    if min(take, len(images)) > limit:
+        raise tool_page.TooMany(len(images), limit)
+    if take < len(images):
+        return images[:take]
+    refused = [row for row in rows if row.refusal][: limit - len(images)]
+    chosen = {id(row) for row in [*images, *refused]}
+    if not chosen:
+        raise lifecycle.Refused(_("Choose at least one image, or paste an address."))
+    return [row for row in rows if id(row) in chosen]
+
+
+def _once(
     request: HttpRequest, tool: Tool, form: NewBatchForm, rows: Sequence[Row]
+) -> tuple[Batch, list[str]]:
+    """The batch that this form starts, and what is wrong with some of its images.
+
+    The form's own id becomes the batch's: of two that are sent at once, one makes the batch and
+    the other finds it. A form that is sent again with other images or settings is a new one.
+    """
+    uid = form.cleaned_data["form_uid"] or uuid4()
+    if earlier := _same_start(request, tool, uid, rows):
+        return earlier, []
+    try:
+        return _make_and_start(request, tool, form, rows, uid=uid)
+    except IntegrityError:
+        if not Batch.objects.filter(uid=uid).exists():
+            raise
+    if earlier := _same_start(request, tool, uid, rows):
+        return earlier, []
+    return _make_and_start(request, tool, form, rows, uid=uuid4())
+
+
+def _same_start(request: HttpRequest, tool: Tool, uid: UUID, rows: Sequence[Row]) -> Batch | None:
+    """The batch that has been made of this very form, if there is one."""
+    batch = Batch.objects.visible_to(user_of(request)).filter(uid=uid, tool=tool.slug).first()
+    if batch is None or batch.settings != tool.clean(request.POST):
+        return None
+    items = batch.items.select_related("original").order_by("position")
+    started = [str(item.original.uid) if item.original else item.source_url for item in items]
+    return batch if started == [row.upload or row.url for row in rows] else None
+
+
+def _make_and_start(
+    request: HttpRequest, tool: Tool, form: NewBatchForm, rows: Sequence[Row], *, uid: UUID
 ) -> tuple[Batch, list[str]]:
     """A running batch and what is wrong with some of its images; both or neither.
 
@@ -111,6 +162,7 @@ def _make_and_start(
             user_of(request),
             tool,
             rows,
+            uid=uid,
             settings=tool.clean(request.POST),
             name=form.cleaned_data["batch_name"],
             skip_invalid=True,
@@ -121,7 +173,18 @@ def _make_and_start(
         ]
         if len(problems) == len(rows):
             raise NothingUsable(problems)
-        return lifecycle.start(batch, sample=form.cleaned_data["sample"] or 0), problems
+        batch = lifecycle.start(batch, sample=form.cleaned_data["sample"] or 0)
+        _empty_page(request, tool, form, rows)
+    return batch, problems
+
+
+def _empty_page(request: HttpRequest, tool: Tool, form: NewBatchForm, rows: Sequence[Row]) -> None:
+    """Take what has been started off the page; what came with the form and hasn't, stays."""
+    owner, started = user_of(request), form.started(rows)
+    waiting = set(form.cleaned_data["uploads"]) - set(started.uploads)
+    if waiting:
+        drafts.add(owner, tool.slug, Original.objects.visible_to(owner).filter(uid__in=waiting))
+    drafts.take_out(owner, tool.slug, started, drafting.typed(request, tool))
 
 
 class NothingUsable(Exception):
@@ -154,81 +217,3 @@ def _tell_what_was_left_out(
         lines.append(text.format(n=more))
     if lines:
         messages.warning(request, "\n".join(lines))
-
-
-def _new_page(
-    request: HttpRequest,
-    tool: Tool,
-    form: NewBatchForm,
-    *,
-    invalid: SettingsInvalid | None = None,
-    short: ledger.InsufficientCredits | None = None,
-    status: int = 200,
-) -> TemplateResponse:
-    given = getattr(form, "cleaned_data", {})
-    uploads: Sequence[str] = given.get("uploads", [])
-    refused: Sequence[Refusal] = given.get("refused", [])
-    originals: list[Original] = []
-    if request.user.is_authenticated and uploads:
-        found = Original.objects.visible_to(user_of(request)).in_bulk(uploads, field_name="uid")
-        originals = [found[uid] for uid in map(UUID, uploads) if uid in found]
-    limit = plans.STANDARD.batch_images
-    if request.user.is_authenticated:
-        limit = plans.plan_for(user_of(request)).batch_images
-    price = tool.max_price(tool.defaults())
-    context = {
-        "here": "tools",
-        "tool": tool,
-        "form": form,
-        "originals": originals,
-        "refused": refused,
-        "settings_form": _settings_form(request, tool, invalid),
-        "short": short,
-        "fitting": _fitting(tool, request, short) if short else 0,
-        "price": price,
-        "price_from": min([price, *(rule["credits"] for rule in tool.price_rules())]),
-        "price_rules": json.dumps(tool.price_rules()),
-        "unavailable": tool.unavailable_reason(),
-        "limit": limit,
-        "max_bytes": settings.IMAGE_MAX_BYTES,
-        "max_megabytes": settings.IMAGE_MAX_BYTES // 2**20,
-        "sample": SAMPLE,
-    }
-    return TemplateResponse(request, "batches/new.html", context, status=status)
-
-
-def _fitting(tool: Tool, request: HttpRequest, short: ledger.InsufficientCredits) -> int:
-    """How many images the credits that are there would do."""
-    price = tool.max_price(tool.clean(request.POST))
-    return short.available // price if price else 0
-
-
-def _settings_form(
-    request: HttpRequest, tool: Tool, invalid: SettingsInvalid | None
-) -> ToolSettings:
-    """The tool's settings as they were sent, or its defaults."""
-    if invalid:
-        return invalid.bound
-    if request.method != "POST" or not request.POST:
-        return tool.Settings()
-    try:
-        bound = tool.Settings(data=tool.clean(request.POST))
-    except SettingsInvalid as wrong:
-        return wrong.bound
-    bound.is_valid()
-    return bound
-
-
-@require_POST
-@signed_in
-def upload(request: HttpRequest) -> JsonResponse:
-    """Take one file in, for the script of the new-batch form."""
-    file = request.FILES.get("file")
-    if file is None:
-        return JsonResponse({"message": _("No file came with the request.")}, status=422)
-    taken = receive(user_of(request), file)
-    if isinstance(taken, Refusal):
-        answer = {"refused": taken.token, "message": taken.message}
-        return JsonResponse(answer, status=REFUSED_WITH.get(taken.code, 422))
-    thumbnail = reverse("batches:upload_thumbnail", args=[taken.uid])
-    return JsonResponse({"upload": str(taken.uid), "thumbnail": thumbnail}, status=201)

@@ -1,14 +1,17 @@
 """Who asks for a page, and for what: the first lines of every view."""
 
+import json
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
 from uuid import UUID
 
 from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
@@ -33,6 +36,39 @@ def signed_in(view: View) -> View:
         return redirect_to_login(request.get_full_path())
 
     return checked
+
+
+def signed_in_script(view: View) -> View:
+    """Tell scripts of strangers to sign in; a redirect would hand them a page."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated:
+            return view(request, *args, **kwargs)
+        return refusal(401, "not_authenticated", _("Sign in first."))
+
+    return checked
+
+
+def by_script(request: HttpRequest) -> bool:
+    """Whether a script asks: no form sends this header."""
+    return "X-CSRFToken" in request.headers
+
+
+def refusal(status: int, code: str, message: str, **more: Any) -> JsonResponse:
+    """What a script is told when it can't have what it asks for."""
+    return JsonResponse({"code": code, "message": message, **more}, status=status)
+
+
+def json_of(request: HttpRequest) -> dict[str, Any]:
+    """The JSON object that a script has sent. Raises `BadRequest` for anything else."""
+    try:
+        found = json.loads(request.body)
+    except ValueError as error:
+        raise BadRequest("no JSON") from error
+    if not isinstance(found, dict):
+        raise BadRequest("no JSON object")
+    return found
 
 
 def htmx_of(request: HttpRequest) -> HtmxDetails:

@@ -1,206 +1,276 @@
-// The new-batch form: files go up as soon as they are chosen, one by one, four at a time. The form
-// then sends their ids. Without this script it sends the files themselves.
+// The page of a new batch. Files go up as soon as they are chosen, addresses are looked at as soon
+// as they are pasted; the form then sends ids. Without this script it sends the files themselves.
 
-const AT_ONCE = 4;
+import { Addresses } from "./adding/addresses.js";
+import { ask, SignedOut, token } from "./adding/asking.js";
+import { Grid } from "./adding/cards.js";
+import { listen } from "./adding/choosing.js";
+import { showCost } from "./adding/cost.js";
+import { saving } from "./adding/saving.js";
+import { shrink } from "./adding/shrinking.js";
+import { takeSlot } from "./adding/slots.js";
+import { Uploads } from "./adding/uploads.js";
+import { form, put, say } from "./adding/words.js";
 
-const form = document.getElementById("new-batch");
+const byId = (id) => document.getElementById(id);
+const at = form.dataset;
+const isGuest = !at.owner;
+const files = byId("files");
+const limit = Number(at.limit);
 
-if (form.dataset.uploadUrl) {
-  const input = document.getElementById("files");
-  const drop = document.getElementById("drop");
-  const list = document.getElementById("uploads");
-  const template = document.getElementById("upload-template");
-  const urls = document.getElementById("urls");
-  const status = document.getElementById("upload-status");
-  const says = form.dataset;
-  const figures = new Intl.NumberFormat(document.documentElement.lang);
+let starting = false;
+let skipped = 0; // files of folders that are no images
+let toReplace = null; // the card for which a file is being chosen
+let samplesFailed = "";
 
-  const waiting = []; // [card, file]
-  let running = 0;
-  let sent = 0; // of this round: since the last time that nothing was on its way
-  let duplicates = 0;
-  let starting = false;
-
-  const part = (card, name) => card.querySelector(`[data-part="${name}"]`);
-  const fill = (text, values) =>
-    text.replace(/\{(\w+)\}/g, (_, name) => figures.format(values[name]));
-  const cards = (selector) => [...list.querySelectorAll(`:scope > ${selector}`)];
-
-  function show(card, state, message = "", again = false) {
-    for (const name of ["ready", "uploading", "refused"]) part(card, name).hidden = name !== state;
-    part(card, "problem").hidden = state !== "refused";
-    part(card, "message").textContent = message;
-    part(card, "again").hidden = !again;
-    part(card, "remove").hidden = state === "uploading";
-  }
-
-  function add(files) {
-    for (const file of files) {
-      const card = template.content.firstElementChild.cloneNode(true);
-      const name = part(card, "name");
-      name.textContent = name.title = file.name;
-      const remove = part(card, "remove");
-      remove.setAttribute("aria-label", `${remove.getAttribute("aria-label")} ${file.name}`);
-      show(card, "uploading");
-      list.append(card);
-      waiting.push([card, file]);
+const grid = new Grid(byId("uploads"), byId("upload-template"), {
+  changed: tell,
+  removed(picture) {
+    if (picture.kind === "url") return addresses.forget(picture);
+    uploads.forget(picture);
+    forgetThere(picture);
+  },
+  acted(picture, what) {
+    if (what === "again") uploads.again(picture);
+    else if (what === "shrink") shrinkIt(picture);
+    else if (what === "choose") {
+      toReplace = picture;
+      files.click();
     }
-    next();
-  }
+  },
+  emptied: () => files.focus(),
+});
 
-  function next() {
-    while (running < AT_ONCE && waiting.length) {
-      const [card, file] = waiting.shift();
-      running += 1;
-      send(card, file).finally(() => {
-        running -= 1;
-        sent += 1;
-        next();
-      });
-    }
+const uploads = new Uploads(
+  grid,
+  {
+    tus: at.tus,
+    known: at.known,
+    tool: at.tool,
+    owner: at.owner ?? "",
+    maxBytes: Number(at.maxBytes),
+  },
+  tell,
+);
+
+const addresses = new Addresses(
+  byId("urls"),
+  byId("address-notes"),
+  grid,
+  { judge: at.addresses, probe: at.probe, isGuest },
+  (error) => {
+    if (error instanceof SignedOut) signedOut();
     tell();
+  },
+);
+
+const keeper = saving(at.draft);
+
+function signedOut() {
+  uploads.halt("signedOut");
+}
+
+/** The image leaves the draft too, which another page would show. */
+async function forgetThere({ upload, refused }) {
+  if (!upload && !refused) return;
+  const body = new FormData();
+  if (upload) body.append("image", upload);
+  if (refused) body.append("refused", refused);
+  try {
+    await ask(at.remove, body);
+  } catch (error) {
+    if (error instanceof SignedOut) signedOut();
   }
+}
 
-  async function send(card, file) {
-    const body = new FormData();
-    body.append("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
-    body.append("file", file, file.name);
-    let answer, told;
-    try {
-      answer = await fetch(says.uploadUrl, { method: "POST", body, redirect: "manual" });
-      told = answer.type === "opaqueredirect" ? null : await answer.json();
-    } catch {
-      return fail(card, file, says.saysLost);
-    }
-    if (!told) return fail(card, file, says.saysExpired);
-    if (told.refused) {
-      card.dataset.refused = told.refused;
-      show(card, "refused", told.message);
-    } else if (!told.upload) {
-      fail(card, file, told.message || says.saysLost);
-    } else if (cards(`[data-upload="${told.upload}"]`).length) {
-      duplicates += 1;
-      card.remove();
-    } else {
-      card.dataset.upload = told.upload;
-      const picture = card.querySelector("img");
-      picture.src = told.thumbnail;
-      picture.hidden = false;
-      show(card, "ready");
-    }
-  }
+async function shrinkIt(picture) {
+  grid.update(picture, { can: null, message: say("shrinking") });
+  const smaller = await shrink(picture.file, Number(at.maxBytes));
+  if (!smaller) return grid.update(picture, { message: say("cantShrink") });
+  forgetThere({ refused: picture.refused });
+  uploads.replace(picture, smaller);
+}
 
-  // Not the file's fault: it stays here and can be sent again.
-  function fail(card, file, message) {
-    card.dataset.lost = "";
-    show(card, "refused", message, true);
-    part(card, "again").onclick = () => {
-      delete card.dataset.lost;
-      show(card, "uploading");
-      waiting.push([card, file]);
-      next();
-    };
-  }
-
-  function price() {
-    const given = new FormData(form);
-    const rule = JSON.parse(says.priceRules).find(({ when }) =>
-      Object.entries(when).every(([name, value]) => given.get(name) === String(value)),
-    );
-    return rule ? rule.credits : Number(says.price);
-  }
-
-  function tell() {
-    const ready = cards("[data-upload]").length;
-    const refused = cards("[data-refused]").length;
-    const addresses = new Set(
-      urls.value
-        .split("\n")
-        .map((line) => line.trim())
-        .filter(Boolean),
-    ).size;
-    const uploading = running + waiting.length;
-    const images = ready + addresses;
-    const most = Number(says.limit);
-    const over = images + refused > most;
-
-    const words = [];
-    if (uploading) {
-      words.push(fill(says.saysUploading, { done: sent, total: sent + uploading }));
-    } else {
-      sent = 0;
-      if (over) words.push(fill(says.saysOver, { n: images + refused, limit: most }));
-      if (ready) words.push(fill(says.saysReady, { n: ready }));
-      if (refused) words.push(fill(says.saysRefused, { n: refused }));
-      if (duplicates) words.push(fill(says.saysDuplicates, { n: duplicates }));
-      if (!images) words.push(says.saysEmpty);
-    }
-    const text = words.join(" · ");
-    if (status.textContent !== text) status.textContent = text;
-
-    const cost = images * price();
-    const left = Number(says.available) - cost;
-    for (const [id, value] of [
-      ["cost", cost],
-      ["after", left],
-    ]) {
-      const row = document.getElementById(id);
-      row.hidden = images === 0;
-      row.lastElementChild.textContent = figures.format(value);
-      row.lastElementChild.classList.toggle("text-error-ink", left < 0);
-    }
-
-    form.elements.uploads.value = cards("[data-upload]")
-      .map((card) => card.dataset.upload)
-      .join(" ");
-    form.elements.refused.value = cards("[data-refused]")
-      .map((card) => card.dataset.refused)
-      .join(" ");
-    const can = images > 0 && !uploading && !over && !starting;
-    for (const button of form.querySelectorAll("button[type=submit]")) button.disabled = !can;
-  }
-
-  input.addEventListener("change", () => {
-    add(input.files);
-    input.value = ""; // they go up on their own, not with the form
-  });
-
-  for (const kind of ["dragenter", "dragover"]) {
-    drop.addEventListener(kind, (event) => {
-      event.preventDefault();
-      drop.dataset.over = "";
-    });
-  }
-  drop.addEventListener("dragleave", (event) => {
-    if (!drop.contains(event.relatedTarget)) delete drop.dataset.over;
-  });
-  drop.addEventListener("drop", (event) => {
-    event.preventDefault();
-    delete drop.dataset.over;
-    add(event.dataTransfer.files);
-  });
-
-  list.addEventListener("click", (event) => {
-    const button = event.target.closest('[data-part="remove"]');
-    if (!button) return;
-    button.closest("li").remove();
-    tell();
-    (list.querySelector('[data-part="remove"]') || input).focus();
-  });
-
-  form.addEventListener("input", tell);
-  // Once is enough. The buttons are switched off only after the browser has read which was pressed.
-  form.addEventListener("submit", (event) => {
-    if (starting) event.preventDefault();
-    starting = true;
-    setTimeout(tell);
-  });
-  // A page that comes back by the Back button works again.
-  window.addEventListener("pageshow", () => {
-    starting = false;
-    tell();
-  });
-
-  for (const card of cards("li")) part(card, "remove").hidden = false;
+function take(chosen, left) {
+  skipped = left;
+  samplesFailed = "";
+  if (toReplace && chosen.length === 1) uploads.replace(toReplace, chosen[0]);
+  else if (chosen.length) uploads.add(chosen);
+  toReplace = null;
   tell();
 }
+
+async function addSamples() {
+  const button = byId("samples");
+  button.disabled = true;
+  samplesFailed = "";
+  try {
+    const { told } = await ask(at.samples, new FormData());
+    if (!told?.images) throw new Error(told?.message || "");
+    grid.add(
+      told.images
+        .filter(({ upload }) => !grid.holding(upload))
+        .map((image) => ({ key: image.upload, kind: "file", state: "ready", ...image })),
+    );
+    grid.list.firstElementChild?.focus();
+  } catch (error) {
+    if (error instanceof SignedOut) signedOut();
+    else samplesFailed = error.message || say("lostWhy");
+  }
+  button.disabled = false;
+  tell();
+}
+
+// --- What the page says -----------------------------------------------------------------
+
+function counts() {
+  const all = grid.all;
+  const of = (...states) => all.filter(({ state }) => states.includes(state)).length;
+  return {
+    // An address with a problem can be started: it may be mended by then.
+    usable: all.filter(
+      ({ kind, state }) => state === "ready" || (kind === "url" && state === "problem"),
+    ).length,
+    files: all.filter(({ upload }) => upload).length,
+    refused: of("refused", "problem"),
+    lost: of("lost"),
+    ghosts: of("ghost"),
+  };
+}
+
+/** What keeps the batch from starting, and nothing when it can. */
+function inTheWay({ usable, lost, ghosts }) {
+  const onTheWay = uploads.onTheWay;
+  if (onTheWay) {
+    const total = uploads.sent + onTheWay;
+    const halted = uploads.halted;
+    if (halted === "signedOut") return say("whySignedOut");
+    return say("sending", { done: uploads.sent, total });
+  }
+  if (ghosts) return say("whyGhosts", { n: ghosts });
+  if (lost) return say("whyLost", { n: lost });
+  const checking = addresses.checking;
+  if (checking.open) return say("checkingSome", checking);
+  if (addresses.isUnread) return say("checkingText");
+  if (!usable) return say("empty");
+  return "";
+}
+
+function tell() {
+  const found = counts();
+  const why = inTheWay(found);
+  const { usable, refused, ghosts, lost } = found;
+  const { onTheWay, halted } = uploads;
+  const checking = addresses.checking.open;
+
+  const words = [];
+  if (onTheWay) words.push(say("sending", { done: uploads.sent, total: uploads.sent + onTheWay }));
+  else if (checking) words.push(say("checkingSome", addresses.checking));
+  else if (usable) words.push(say("allReady", { n: usable }));
+  const problems = refused + ghosts + lost + addresses.wrong;
+  if (!onTheWay && problems) words.push(say("problems", { n: problems }));
+  const joined = uploads.joined + addresses.joined;
+  if (!onTheWay && joined) words.push(say("joined", { n: joined }));
+  if (skipped) words.push(say("skipped", { n: skipped }));
+  if (samplesFailed) words.push(samplesFailed);
+  put(byId("upload-status"), words.join(" · "));
+
+  // Halted: why, and what to do about it.
+  const isLost = halted === "offline" || (!halted && uploads.isTrying && onTheWay);
+  byId("signed-out").hidden = isGuest ? !onTheWay : halted !== "signedOut";
+  byId("offline").hidden = !isLost;
+  byId("ghosts").hidden = !ghosts;
+  byId("pausing").hidden = !onTheWay || halted === "signedOut";
+  const isPaused = halted === "paused";
+  byId("pause").hidden = isPaused;
+  byId("resume").hidden = !isPaused;
+
+  const images = onTheWay ? usable + onTheWay : usable;
+  const all = images + addresses.wrong;
+  byId("over").hidden = all <= limit;
+  if (all > limit) put(byId("over").lastElementChild, say("over", { n: all - limit, all, limit }));
+  if (!isGuest) byId("start-unchecked").hidden = !checking || Boolean(onTheWay);
+  if (!isGuest) byId("samples").hidden = grid.all.length > 0 || byId("urls").value.trim() !== "";
+  form.toggleAttribute("data-filled", grid.all.length > 0);
+
+  form.elements.uploads.value = grid.all.map(({ upload }) => upload || "").join(" ");
+  form.elements.refused.value = grid.all
+    .filter(({ upload, refused: token_ }) => !upload && token_)
+    .map(({ refused: token_ }) => token_)
+    .join(" ");
+  showCost(images, why, { wrong: addresses.wrong, starting });
+}
+
+// --- Beginnings -------------------------------------------------------------------------
+
+function choose(way) {
+  for (const panel of form.querySelectorAll("[data-way]")) panel.hidden = panel.dataset.way !== way;
+}
+
+form.dataset.live = "";
+for (const radio of form.querySelectorAll("input[name=way]")) {
+  radio.addEventListener("change", () => choose(radio.value));
+}
+const hasUrls = byId("urls").value.trim() !== "";
+const first = hasUrls && !grid.all.some(({ kind }) => kind === "file") ? "urls" : "upload";
+form.querySelector(`input[name=way][value=${first}]`).checked = true;
+choose(first);
+if (hasUrls) addresses.judge();
+
+form.addEventListener("input", tell);
+files.addEventListener("cancel", () => {
+  toReplace = null;
+});
+byId("pause").addEventListener("click", () => {
+  uploads.halt("paused");
+  byId("resume").focus();
+});
+byId("resume").addEventListener("click", () => {
+  uploads.goOn("paused");
+  byId("pause").focus();
+});
+if (!isGuest) {
+  byId("samples").addEventListener("click", addSamples);
+  byId("start-unchecked").addEventListener("click", () => {
+    addresses.skip();
+    tell();
+    byId("start").focus();
+  });
+}
+
+// Signed in again, in another tab: go on.
+document.addEventListener("visibilitychange", async () => {
+  if (document.visibilityState !== "visible" || isGuest || uploads.halted !== "signedOut") return;
+  await keeper.save();
+  try {
+    await ask(at.known, { tool: at.tool, files: [] });
+  } catch {
+    return;
+  }
+  uploads.goOn("signedOut");
+  addresses.goOn();
+});
+
+// Once is enough. The buttons are switched off only after the browser has read which was pressed.
+form.addEventListener("submit", (event) => {
+  if (starting) return event.preventDefault();
+  starting = true;
+  form.elements.csrfmiddlewaretoken.value = token();
+  keeper.stop();
+  setTimeout(tell);
+});
+// A page that comes back by the Back button works again.
+window.addEventListener("pageshow", () => {
+  starting = false;
+  tell();
+});
+
+// No file is taken before the unsent ones of an earlier page are here: they would be lost.
+takeSlot(`adding-${at.tool}`)
+  .then((slot) => uploads.begin(slot))
+  .then(() => {
+    listen({ inputs: [files, byId("folder")], area: document.body, zone: byId("drop"), take });
+    form.dataset.ready = "";
+    if (files.files.length) files.dispatchEvent(new Event("change")); // chosen meanwhile
+    tell();
+  });

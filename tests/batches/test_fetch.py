@@ -19,7 +19,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batches.fetch import CODES, MAX_REDIRECTS, Fetched, FetchError, check_url, fetch, is_public
+from batches.fetch import (
+    CODES,
+    MAX_REDIRECTS,
+    Fetched,
+    FetchError,
+    Peeked,
+    check_url,
+    fetch,
+    is_public,
+    peek,
+)
 from tests.batches.fetch_server import JPEG, PNG, Authority, FetchServer, serving
 
 PUBLIC = "93.184.216.34"
@@ -97,6 +107,9 @@ class Net:
             resolve=self.resolve,
             dial=self.dial,
         )
+
+    def peek(self, url: str, *, deadline: float = 10) -> Peeked:
+        return peek(url, max_bytes=LIMIT, deadline=deadline, resolve=self.resolve, dial=self.dial)
 
 
 @pytest.fixture(scope="module")
@@ -1044,3 +1057,52 @@ def test_no_wrapping_makes_an_ipv4_address_more_public(address: object) -> None:
 
     assert is_public(f"64:ff9b::{address}") == is_public(str(address))
     assert not any(map(is_public, wrapped))
+
+
+# --- A look at the beginning ----------------------------------------------------------
+
+
+def test_a_look_brings_the_beginning_and_the_announced_length(net):
+    seen = net.peek("http://img.good.com/r-2")
+
+    assert (seen.url, seen.bytes) == ("http://img.good.com/ok", len(PNG))
+    assert PNG.startswith(seen.start[:100])
+
+
+def test_a_look_does_not_wait_for_the_end_of_an_endless_file(net):
+    seen = net.peek("http://img.good.com/big")
+
+    assert len(seen.start) <= 2 * 65_536
+    assert seen.bytes is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(f"http://{name}/ok" for name in ("evil-a.com", "mixed.com", "metadata.com", "nat64.com")),
+        "http://127.0.0.1/",
+        "http://img.good.com:6379/",
+        *(f"http://img.good.com/{path}" for path in ("r-int", "r-name", "r-file", "r-rebind")),
+    ],
+)
+def test_a_look_goes_nowhere_where_a_download_would_not(net, url):
+    with pytest.raises(FetchError) as look:
+        net.peek(url)
+    dialled = list(net.dialled)
+
+    with pytest.raises(FetchError) as download:
+        Net(net.server).fetch(url)
+
+    assert look.value.label == download.value.label
+    assert {address for address, _port in dialled} <= {PUBLIC}
+
+
+@pytest.mark.parametrize("path", ["hang", "slowhdr", "hang-later"])
+def test_a_look_has_one_deadline(net, path):
+    began = time.monotonic()
+
+    with pytest.raises(FetchError) as refused:
+        net.peek(f"http://img.good.com/{path}", deadline=0.5)
+
+    assert refused.value.label in {"timeout", "deadline"}
+    assert time.monotonic() - began < 3

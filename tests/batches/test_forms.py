@@ -5,8 +5,9 @@ from django.core import signing
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from batches import intake, lifecycle
-from batches.forms import NewBatchForm, Refusal, receive
+from batches.forms import NewBatchForm, receive
 from batches.models import Original
+from batches.refusals import Refusal
 from batches.sources.base import Row
 from batches.states import ItemState
 from tests.factories import make_original, picture
@@ -97,7 +98,7 @@ def test_what_is_given_twice_is_taken_once_and_counted(alice):
     bound = form(urls="https://a.example.com/\nhttps://b.example.com/\nhttps://a.example.com/")
     files = [SimpleUploadedFile(f"{n}.png", picture()) for n in range(3)]
 
-    bound.take(alice, files)
+    bound.take_in(alice, files)
     rows = bound.rows()
 
     assert [row.line for row in rows] == [None, 1, 2]

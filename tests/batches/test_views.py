@@ -329,13 +329,13 @@ def test_settings_that_contradict_each_other_are_marked(browser, alice):
     assert not Batch.objects.exists()
 
 
-def test_more_images_than_the_plan_takes_are_refused_in_words(browser):
+def test_more_images_than_the_plan_takes_are_asked_about(browser):
     urls = "\n".join(f"https://a.example.com/{n}.png" for n in range(501))
 
     answer = browser.post(NEW, {"urls": urls})
 
     assert answer.status_code == 422
-    assert b"501 images are more than one batch takes (500)." in answer.content
+    assert b"You have 501 images; one batch takes 500." in answer.content
     assert not Batch.objects.exists()
 
 
@@ -412,7 +412,12 @@ def test_a_script_uploads_one_file_and_gets_its_id(browser, alice):
     assert answer.status_code == 201
     assert answer.json() == {
         "upload": str(original.uid),
+        "name": "mug.png",
         "thumbnail": f"/uploads/{original.uid}/thumbnail/",
+        "width": 64,
+        "height": 48,
+        "bytes": len(picture()),
+        "sha256": original.sha256,
     }
 
 
@@ -441,7 +446,7 @@ def test_an_upload_without_a_file_is_refused(browser):
 def test_uploads_of_strangers_are_refused(client, db):
     answer = client.post(reverse("batches:upload"), {"file": file("a.png", picture())})
 
-    assert answer.status_code == 302
+    assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
     assert not Original.objects.exists()
 
 

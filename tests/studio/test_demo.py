@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 from PIL import Image
 
-from studio.management.commands import demo
+from batches import samples
 from tests.studio.conftest import eventually, family, free_port, is_running
 
 pytestmark = pytest.mark.worker
@@ -49,7 +49,7 @@ def told(said: str, label: str) -> str:
 
 
 def test_the_sample_photos_are_real_ones_that_the_package_carries():
-    photos = list(demo.sample_photos())
+    photos = list(samples.photos())
 
     assert {photo.stem for photo in photos} == STEMS
     for photo in photos:
@@ -192,8 +192,8 @@ def test_a_photo_that_fails_is_named_and_ends_it_with_1(used_place, first_run, t
     code = (
         "import pathlib, sys; sys.path.insert(0, sys.argv[1])\n"
         "import django; django.setup()\n"
-        "from studio.management.commands import demo\n"
-        "demo.sample_photos = lambda: sorted(pathlib.Path(sys.argv[2]).glob('*.*'))\n"
+        "from batches import samples\n"
+        "samples.photos = lambda: sorted(pathlib.Path(sys.argv[2]).glob('*.*'))\n"
         "from django.core.management import execute_from_command_line\n"
         "execute_from_command_line(['manage.py', 'demo'])\n"
     )

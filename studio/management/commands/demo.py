@@ -1,10 +1,9 @@
 """``manage.py demo``: the whole site, and a batch of real photos to watch."""
 
-import importlib.util
 import os
 import secrets
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from accounts.models import ApiKey, User, create_key, digest_of
-from batches import intake, lifecycle
+from batches import intake, lifecycle, samples
 from batches.exports import archive
 from batches.models import Batch, Item
 from batches.sources.base import Row
@@ -27,8 +26,6 @@ from tools import registry
 DEMO_USER = "demo@example.com"
 DEMO_CREDITS = 1000
 TOOL = "remove-background"
-PHOTOS = ("coffee.png", "astronaut.png", "chelsea.png", "rocket.jpg", "camera.png", "retina.jpg")
-"""Photos that the scikit-image package carries, all CC0 or public domain."""
 
 
 class Command(BaseCommand):
@@ -60,7 +57,7 @@ class Command(BaseCommand):
                         raise SystemExit(1)
                     return
                 self._serve(site, stop)
-        except (AlreadyRunning, RuntimeError, lifecycle.Refused) as error:
+        except (AlreadyRunning, RuntimeError, lifecycle.Refused, samples.Missing) as error:
             raise CommandError(str(error)) from error
 
     def _serve(self, site: Site, stop: StopSignal) -> None:
@@ -81,7 +78,7 @@ class Command(BaseCommand):
 
     def _run_sample(self, site: Site, guest: "Guest", stop: StopSignal) -> list[Item]:
         rows = []
-        for path in sample_photos():
+        for path in samples.photos():
             original, _new = intake.receive(guest.user, path.read_bytes(), name=path.name)
             rows.append(Row(upload=str(original.uid)))
         batch = lifecycle.create(guest.user, registry.get(TOOL), rows, name="Sample photos")
@@ -165,15 +162,6 @@ class Guest:
             kept = make()
             _write_private(path, kept)
         return kept
-
-
-def sample_photos() -> Iterator[Path]:
-    """The photos of the scikit-image package, without importing it."""
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise CommandError("The scikit-image package is missing: run `make setup`.")
-    for name in PHOTOS:
-        yield Path(spec.origin).parent / "data" / name
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from accounts import idempotency
+from batches import drafts, partials
 from batches.reconcile import reconcile, sweep_orphans
 from credits import ledger
 from studio.supervisor import StopSignal
@@ -34,6 +35,8 @@ class Command(BaseCommand):
                 if rounds % HOURLY_ROUNDS == 0:
                     ledger.expire(timezone.now())
                     idempotency.prune()
+                    partials.prune(now=timezone.now())
+                    drafts.prune(now=timezone.now())
                     sweep_orphans(now=timezone.now())
             except Exception:
                 log.exception("A round of the scheduler failed.")

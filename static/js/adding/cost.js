@@ -1,0 +1,67 @@
+// What the batch costs, what is in the way, and the one primary button.
+
+import { figure, form, put, say } from "./words.js";
+
+const rules = JSON.parse(form.dataset.priceRules);
+
+/** Credits for one image with the settings that are chosen now. */
+function price() {
+  const given = new FormData(form);
+  const rule = rules.find(({ when }) =>
+    Object.entries(when).every(([name, value]) => given.get(name) === String(value)),
+  );
+  return rule ? rule.credits : Number(form.dataset.price);
+}
+
+const byId = (id) => document.getElementById(id);
+
+/**
+ * Show cost and buttons for `images` that can be started.
+ * `why`: what is in the way, for people; nothing when it can start. `wrong`: lines that can't be
+ * used; they cost nothing, but they come along and take a place.
+ */
+export function showCost(images, why, { wrong, starting }) {
+  const { limit, available } = form.dataset;
+  const unit = price();
+  const isGuest = available === undefined;
+  const affordable = isGuest || !unit ? images : Math.floor(Number(available) / unit);
+  const isOver = images + wrong > Number(limit);
+  const now = Math.min(images, Number(limit), affordable);
+  const cost = images * unit;
+  const isShort = images > 0 && affordable < Math.min(images, Number(limit));
+
+  byId("costs").hidden = false;
+  put(
+    byId("cost").firstElementChild,
+    `${say("images", { n: images })} × ${say("credits", { n: unit })}`,
+  );
+  put(byId("cost").lastElementChild, figure(cost));
+  if (!isGuest) {
+    const left = Number(available) - cost;
+    put(byId("after").lastElementChild, figure(left));
+    byId("after").lastElementChild.classList.toggle("text-error-ink", left < 0);
+    put(byId("short"), isShort ? say("short", { need: cost, have: Number(available) }) : "");
+    byId("short").hidden = !isShort;
+  }
+
+  const start = byId("start");
+  if (!start) return;
+  // A part of the images: as many as the credits do, or as one batch takes. The rest stays here.
+  const isPart = now < images || isOver;
+  const figures = { n: now, credits: say("credits", { n: now * unit }) };
+  put(
+    start,
+    now === 0
+      ? say("start")
+      : isPart
+        ? say("startFirst", figures)
+        : say("startAll", { images: say("images", { n: now }), credits: figures.credits }),
+  );
+  start.name = isPart && now ? "take" : "";
+  start.value = isPart && now ? now : "";
+  const reason = why || (isShort && now === 0 ? say("shortOfAll") : "");
+  put(byId("start-why"), reason);
+  const sample = byId("start-sample");
+  sample.classList.toggle("invisible", images <= Number(sample.value) || isPart);
+  for (const button of [start, sample]) button.disabled = Boolean(reason) || starting;
+}
