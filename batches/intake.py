@@ -63,7 +63,7 @@ def receive(owner: User, data: bytes, *, name: str) -> tuple[Original, bool]:
         if known.name != (called := clean_name(name)):
             # People look for what they have just sent, under the name that it has now.
             known.name = called
-            known.save(update_fields=["name"])
+            Original.objects.filter(pk=known.pk).update(name=called)
         return known, False
     try:
         seen = guard.inspect(data)
@@ -132,7 +132,9 @@ def _uploads(owner: User, rows: Iterable[Row]) -> dict[str, Original]:
             wanted.append(uuid.UUID(row.upload))
         except ValueError:
             continue
-    found = Original.objects.visible_to(owner).filter(uid__in=wanted)
+    # Locked, so that nobody deletes them with the last batch that had them before ours is there.
+    found = Original.objects.visible_to(owner).filter(uid__in=wanted).order_by("pk")
+    found = found.select_for_update()
     return {str(original.uid): original for original in found}
 
 

@@ -1,4 +1,4 @@
-"""Every verb on a batch: create, start, approve, pause, resume, cancel, retry, close.
+"""Every verb on a batch: create, start, approve, pause, resume, cancel, retry, close, delete.
 
 Whoever asks (page, API, admin, command), this is what happens. A batch's row is locked while
 many of its items are read and decided on; money moves under the account's lock; the order of
@@ -8,6 +8,7 @@ locks is batch, account, items. Rings go out after the commit.
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,10 +19,10 @@ from django.utils.translation import gettext as _
 
 from accounts import plans
 from accounts.models import User
-from batches import dispatch, intake
-from batches.models import Batch, Item
+from batches import dispatch, intake, storage
+from batches.models import Batch, Item, Original, Result
 from batches.sources.base import Row
-from batches.states import IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
+from batches.states import DELETABLE, IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
 from credits import ledger
 from tools import registry
 from tools.base import Tool
@@ -92,11 +93,13 @@ def create(
     sample: int = 0,
     cap: int | None = None,
     skip_invalid: bool = False,
+    single: bool = False,
     uid: UUID | None = None,
 ) -> Batch:
     """Make a batch that is ready to start, with everything validated and quoted.
 
-    With a `uid` that is used already it raises `IntegrityError`: who wants a batch once gives one.
+    `single` marks the one image of a tool's *Single* tab; all else is as for many. With a `uid`
+    that is used already it raises `IntegrityError`: who wants a batch once gives one.
     Raises `SettingsInvalid`, `intake.RowsInvalid` or a `Refused`; then nothing is stored.
     """
     refuse_too_many(owner, len(rows))
@@ -113,6 +116,7 @@ def create(
             name=name or f"{tool.name}, {timezone.now():%Y-%m-%d %H:%M}",
             sample=sample,
             cap=cap,
+            single=single,
         )
         items = intake.add_items(batch, tool, rows, skip_invalid=skip_invalid)
         _refuse_over_cap(batch, sum(item.held_price for item in items if not item.error_code))
@@ -265,6 +269,52 @@ def retry(
     return _after(batch)
 
 
+def rename(batch: Batch, name: str) -> Batch:
+    """Call it something else, in whatever state it is."""
+    if not Batch.objects.filter(pk=batch.pk).update(name=name):
+        raise StateConflict(_("It has been deleted."))
+    return _fresh(batch)
+
+
+def delete(batch: Batch) -> bool:
+    """Remove the batch, its items, its results, and the originals that nothing else uses.
+
+    The ledger stays as it is: what was used stays used. Raises `StateConflict` while something
+    may still run. False: somebody else has deleted it already.
+
+    Rows go in one transaction, files after its commit: whoever dies in between leaves files that
+    no row names, and the sweeper removes them. A download that is on its way breaks off at the
+    first file that is gone; it never looks complete.
+    """
+    with transaction.atomic():
+        found = Batch.objects.select_for_update().filter(pk=batch.pk).first()
+        if found is None:
+            return False
+        if found.state not in DELETABLE:
+            raise StateConflict(
+                _("It has not ended yet. Cancel it first, then delete it."), state=found.state
+            )
+        results = Result.objects.filter(item__batch=found)
+        result_keys = list(results.values_list("key", "thumbnail_key"))
+        # Locked, in one order for everybody: whoever makes a batch of the same pictures has them
+        # before us, and then we see its items, or after us, and then it is told that they are gone.
+        used = found.items.filter(original__isnull=False).values("original")
+        originals = list(Original.objects.select_for_update().filter(pk__in=used).order_by("pk"))
+        found.delete()
+        unused = Original.objects.filter(
+            pk__in=[original.pk for original in originals], items=None, drafts=None
+        )
+        original_keys = list(unused.values_list("key", "thumbnail_key"))
+        unused.delete()
+
+        def remove_files() -> None:
+            storage.delete(storage.RESULTS, *chain(*result_keys))
+            storage.delete(storage.ORIGINALS, *chain(*original_keys))
+
+        transaction.on_commit(remove_files, robust=True)
+    return True
+
+
 def close_if_finished(batch_id: int) -> bool:
     """End the batch when its last item has ended; True for whoever did it.
 
@@ -275,7 +325,9 @@ def close_if_finished(batch_id: int) -> bool:
     if still_open.exists():
         return False
     with transaction.atomic():
-        batch = Batch.objects.select_for_update().get(pk=batch_id)
+        batch = Batch.objects.select_for_update().filter(pk=batch_id).first()
+        if batch is None:  # a rival closed it, and it has been deleted since
+            return False
         if batch.state not in {BatchState.RUNNING, BatchState.PAUSED} or still_open.exists():
             return False
         waits = batch.items.filter(state=ItemState.PENDING).exists()
@@ -375,7 +427,10 @@ def settled(batch_id: int, *, now: datetime) -> None:
 
 def _lock(batch: Batch, states: Collection[BatchState], otherwise: str) -> Batch:
     """The batch's row, locked, in one of these states; else `StateConflict`."""
-    locked = Batch.objects.select_for_update(of=("self",)).select_related("owner").get(pk=batch.pk)
+    batches = Batch.objects.select_for_update(of=("self",)).select_related("owner")
+    locked = batches.filter(pk=batch.pk).first()
+    if locked is None:
+        raise StateConflict(_("It has been deleted."))
     if locked.state not in states:
         raise StateConflict(otherwise, state=locked.state)
     return locked

@@ -68,6 +68,10 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         """Those that belong to the user."""
         return self.filter(owner=user)
 
+    def many(self) -> Self:
+        """Those that were made as batches: without the single images of the *Single* tab."""
+        return self.filter(single=False)
+
     def live(self) -> Self:
         """Those that may change without anybody asking."""
         return self.filter(state__in=LIVE)

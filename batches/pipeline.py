@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Self
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connections, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, connections, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -172,14 +172,23 @@ def _bring_in(item: Item) -> None:
             log.exception("Fetching item %s of batch %s failed", item.uid, item.batch.uid)
             settled = _stop(item, "processing_failed", {}, again=True)
         else:
-            mine = Item.objects.filter(pk=item.pk, token=item.token)
-            settled = bool(
-                mine.advance(
-                    ItemState.FETCHED, original=original, token=None, lease_until=None, rung_at=None
-                )
-            )
+            settled = _take_in(item, original)
     if settled:
         lifecycle.settled(item.batch_id, now=timezone.now())
+
+
+def _take_in(item: Item, original: Original) -> bool:
+    """Let a fetched item wait for its engine; False when the claim was lost on the way."""
+    mine = Item.objects.filter(pk=item.pk, token=item.token)
+    try:
+        with transaction.atomic():
+            won = mine.advance(
+                ItemState.FETCHED, original=original, token=None, lease_until=None, rung_at=None
+            )
+    except IntegrityError:
+        # We had the same picture already, and just now it went with the last batch that used it.
+        return _stop(item, "processing_failed", {}, again=True)
+    return bool(won)
 
 
 def _download(item: Item) -> Original:
@@ -211,9 +220,9 @@ def _claim(item_id: int, to: ItemState) -> Item | None:
     )
     if not won:
         return None
-    item = Item.objects.select_related("batch__owner", "original").get(pk=item_id)
-    # Somebody may have taken it away between the two statements.
-    return item if item.token == token else None
+    # Somebody may have taken it away between the two statements, or even deleted it.
+    mine = Item.objects.filter(pk=item_id, token=token)
+    return mine.select_related("batch__owner", "original").first()
 
 
 def _run_tool(item: Item, tool: Tool) -> bool:

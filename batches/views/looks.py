@@ -99,7 +99,7 @@ def look(request: HttpRequest, batch: Batch, query: QueryDict, seen: Seen) -> di
         "tool_name": tool_name(batch),
         "settings_used": _settings_used(batch),
         "progress": counts,
-        "segments": _segments(counts),
+        "segments": segments(counts),
         "headline": wording.headline(batch, counts),
         "time_left": wording.time_left(counts.eta_seconds),
         "age": wording.age(batch, now=now),
@@ -156,7 +156,7 @@ def _rest_credits(batch: Batch) -> int:
     return waiting.aggregate(n=Sum("held_price"))["n"] or 0
 
 
-def _segments(counts: progress.Progress) -> list[Segment]:
+def segments(counts: progress.Progress) -> list[Segment]:
     """The bar, longest part first, so that each covers the end of the one before."""
     good = counts.done - counts.needs_review
     parts = [
@@ -166,11 +166,11 @@ def _segments(counts: progress.Progress) -> list[Segment]:
         ("cancelled", counts.cancelled),
         ("processing", counts.processing),
     ]
-    segments, so_far = [], 0
+    drawn, so_far = [], 0
     for name, n in parts:
         so_far += n
-        segments.append(Segment(name, round(100 * so_far / (counts.total or 1), 2)))
-    return segments[::-1]
+        drawn.append(Segment(name, round(100 * so_far / (counts.total or 1), 2)))
+    return drawn[::-1]
 
 
 def _announcement(counts: progress.Progress, before: str, now: str) -> str:

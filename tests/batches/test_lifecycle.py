@@ -1,13 +1,17 @@
 """The verbs on a batch, each in each state: what moves, what is held, what is refused."""
 
+from datetime import timedelta
+
 import pytest
 import redis
 from django.db import transaction
 from django.utils import timezone
 
 from accounts import plans
-from batches import dispatch, intake, lifecycle, pipeline
-from batches.models import Batch, Item
+from batches import dispatch, intake, lifecycle, pipeline, storage
+from batches.exports import archive
+from batches.models import Batch, Draft, DraftImage, Item, Original, Result
+from batches.reconcile import sweep_orphans
 from batches.sources.base import Row
 from batches.states import BatchState, ItemState
 from credits import ledger
@@ -24,6 +28,7 @@ VERBS = {
     "resume": lifecycle.resume,
     "cancel": lifecycle.cancel,
     "retry": lifecycle.retry,
+    "delete": lifecycle.delete,
 }
 
 
@@ -658,6 +663,7 @@ ALLOWED = {
     "resume": {"paused"},
     "cancel": {"ready", "running", "sampled", "paused"},
     "retry": {"running", "paused", "sampled", "finished"},
+    "delete": {"ready", "finished", "cancelled"},
 }
 
 
@@ -677,6 +683,120 @@ def test_a_verb_is_refused_in_every_state_that_is_not_its_own(alice, verb, state
             VERBS[verb](batch)
         assert conflict.value.detail
         assert figures(batch) == before
+
+
+# --- delete ---------------------------------------------------------------------------
+
+
+def stored(media) -> list[str]:
+    return sorted(path.name for path in media.rglob("*") if path.is_file())
+
+
+def test_a_deleted_batch_leaves_no_row_and_no_file(
+    alice, media, run_jobs, django_capture_on_commit_callbacks
+):
+    batch = batch_with_failures(alice, run_jobs, count=3)
+    entries = ledger.entries(alice).count()
+    spent = ledger.balance(alice)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        assert lifecycle.delete(batch)
+
+    assert not Batch.objects.exists()
+    assert not Item.objects.exists()
+    assert not Result.objects.exists()
+    assert not Original.objects.exists()
+    assert stored(media) == []
+    assert (ledger.entries(alice).count(), ledger.balance(alice)) == (entries, spent)
+
+
+def test_a_batch_is_deleted_by_one_only(alice):
+    batch = make_batch(alice, 1)
+
+    assert lifecycle.delete(batch)
+    assert not lifecycle.delete(batch)
+
+
+def test_an_original_that_another_batch_uses_stays(
+    alice, media, run_jobs, django_capture_on_commit_callbacks
+):
+    batch, other = make_batch(alice, 2), make_batch(alice, 1)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        lifecycle.delete(batch)
+
+    assert [original.name for original in Original.objects.all()] == ["photo-1.png"]
+    assert len(stored(media)) == 2
+    lifecycle.start(other)
+    run_jobs()
+    assert states(other) == ["done"]
+
+
+def test_an_original_that_lies_on_a_tools_page_stays(alice, media):
+    batch = make_batch(alice, 1)
+    draft = Draft.objects.create(owner=alice, tool="fake")
+    DraftImage.objects.create(draft=draft, original=Original.objects.get())
+
+    lifecycle.delete(batch)
+
+    assert Original.objects.count() == 1
+    assert draft.images.count() == 1
+
+
+def test_who_dies_between_rows_and_files_leaves_them_to_the_sweeper(alice, media, run_jobs):
+    batch = batch_with_failures(alice, run_jobs, count=2)
+
+    lifecycle.delete(batch)  # the test's transaction never commits: no file was touched
+    assert len(stored(media)) == 6
+    removed = sweep_orphans(now=timezone.now() + timedelta(hours=2))
+
+    assert removed == 6
+    assert stored(media) == []
+
+
+def test_a_storage_that_is_away_stops_no_deletion(
+    alice, media, monkeypatch, django_capture_on_commit_callbacks
+):
+    def away(*_):
+        raise OSError("away")
+
+    batch = make_batch(alice, 1)
+    monkeypatch.setattr(storage, "delete", away)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        assert lifecycle.delete(batch)
+
+    assert not Batch.objects.exists()
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_a_verb_on_a_batch_that_has_been_deleted_is_refused_or_does_nothing(alice, verb):
+    batch = make_batch(alice, 1)
+    lifecycle.delete(batch)
+
+    if verb == "delete":
+        assert not lifecycle.delete(batch)
+    else:
+        with pytest.raises(lifecycle.StateConflict):
+            VERBS[verb](batch)
+
+
+def test_a_batch_that_was_deleted_after_its_last_image_needs_no_closing(alice):
+    assert not lifecycle.close_if_finished(123)
+
+
+def test_a_download_of_a_deleted_batch_breaks_off(
+    alice, media, run_jobs, django_capture_on_commit_callbacks
+):
+    batch = batch_with_failures(alice, run_jobs, count=3, failed=())
+    download = iter(archive.stream(batch))
+    next(download)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        lifecycle.delete(batch)
+
+    with pytest.raises(RuntimeError, match="not in the storage any more"):
+        list(download)
 
 
 # --- close ----------------------------------------------------------------------------

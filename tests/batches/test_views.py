@@ -453,36 +453,6 @@ def test_uploads_of_strangers_are_refused(client, db):
 # --- One batch ------------------------------------------------------------------------
 
 
-def test_the_list_holds_ones_own_batches_only(browser, alice, bob):
-    bare_item(bare_batch(alice, name="Mine", state=BatchState.FINISHED), state=ItemState.DONE)
-    bare_batch(bob, name="Theirs")
-
-    page = browser.get(reverse("batches:index")).content.decode()
-
-    assert "Mine" in page
-    assert "1 of 1 done" in page
-    assert "Theirs" not in page
-
-
-def test_an_empty_list_says_what_to_do(browser):
-    assert b"No batches yet" in browser.get(reverse("batches:index")).content
-
-
-def test_the_list_asks_as_little_for_many_batches_as_for_one(
-    browser, alice, django_assert_max_num_queries, django_assert_num_queries
-):
-    bare_item(bare_batch(alice, state=BatchState.RUNNING))
-    ledger.balance(alice)
-    with django_assert_max_num_queries(8) as few:
-        browser.get(reverse("batches:index"))
-
-    for _ in range(10):
-        bare_item(bare_batch(alice, state=BatchState.RUNNING))
-
-    with django_assert_num_queries(len(few)):
-        browser.get(reverse("batches:index"))
-
-
 def test_a_batch_shows_true_counts_and_credits(browser, alice):
     batch = bare_batch(alice, state=BatchState.RUNNING)
     states = [ItemState.DONE, ItemState.FAILED, ItemState.RUNNING, ItemState.QUEUED]
