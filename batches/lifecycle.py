@@ -98,8 +98,8 @@ def create(
 ) -> Batch:
     """Make a batch that is ready to start, with everything validated and quoted.
 
-    `single` marks the one image of a tool's *Single* tab; all else is as for many.
-    With a `uid` that is used already it raises `IntegrityError`: who wants a batch once gives one.
+    `single` marks the one image of a tool's *Single* tab; all else is as for many. With a `uid`
+    that is used already it raises `IntegrityError`: who wants a batch once gives one.
     Raises `SettingsInvalid`, `intake.RowsInvalid` or a `Refused`; then nothing is stored.
     """
     refuse_too_many(owner, len(rows))

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
+from rest_framework.serializers import Field
 
 from batches import progress
 from batches.models import Batch, Item
@@ -196,6 +197,13 @@ def _settings_used(batch: Batch) -> list[tuple[str, str]]:
     for name, value in batch.settings.items():
         if value is None or name not in fields:
             continue
-        choices = getattr(fields[name], "choices", {})
-        shown.append((str(fields[name].label), str(choices.get(value, value))))
+        shown.append((str(fields[name].label), _value_in_words(fields[name], value)))
     return shown
+
+
+def _value_in_words(field: Field[Any, Any, Any, Any], value: Any) -> str:
+    """A setting's value as its form names it: a choice, a swatch, yes or no."""
+    if isinstance(value, bool):
+        return _("Yes") if value else _("No")
+    named = {**getattr(field, "choices", {}), **dict(field.style.get("swatches", ()))}
+    return str(named.get(value, value))
