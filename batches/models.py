@@ -76,6 +76,10 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         """Those that may change without anybody asking."""
         return self.filter(state__in=LIVE)
 
+    def ahead_of(self, batch: "Batch") -> Self:
+        """Those that run and began before it, whoever they belong to."""
+        return self.filter(state=BatchState.RUNNING, started_at__lt=batch.started_at)
+
     def advance(self, to: BatchState, **fields: Any) -> int:
         """Move the rows that may go there and say how many did; 0 means somebody was faster."""
         return self.filter(state__in=leading_to(to, BATCH_MOVES)).update(state=to, **fields)

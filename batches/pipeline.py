@@ -28,6 +28,7 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, connections, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from PIL import Image
 
 from batches import addresses, intake, lifecycle, storage
 from batches import fetch as downloads
@@ -36,7 +37,7 @@ from batches.states import BatchState, ItemState
 from credits import ledger
 from tools import registry
 from tools.base import Output, Tool, ToolError
-from tools.engines import images, weights
+from tools.engines import guard, images, weights
 
 LEASE = timedelta(seconds=30)
 """How long a claim stands without a sign of life."""
@@ -197,11 +198,13 @@ def _download(item: Item) -> Original:
         downloads.fetch(
             item.source_url,
             into=file,
-            max_bytes=settings.IMAGE_MAX_BYTES,
+            max_bytes=guard.SHRINKABLE.max_bytes if item.shrink else settings.IMAGE_MAX_BYTES,
             allow=settings.FETCH_ALLOW,
         )
         file.seek(0)
-        original, _new = intake.receive(item.batch.owner, file.read(), name=item.name)
+        original, _new = intake.receive(
+            item.batch.owner, file.read(), name=item.name, shrink=item.shrink
+        )
     return original
 
 
@@ -230,6 +233,8 @@ def _run_tool(item: Item, tool: Tool) -> bool:
     if item.original is None:
         raise ToolError("source_missing", permanent=True)
     picture = images.read(io.BytesIO(storage.read(storage.ORIGINALS, item.original.key)))
+    if item.shrink:
+        picture = _small_enough(picture, item)
     price = min(
         tool.price_for(item.settings, width=picture.width, height=picture.height), item.held_price
     )
@@ -264,6 +269,23 @@ def _run_tool(item: Item, tool: Tool) -> bool:
         for result in results:
             storage.delete(storage.RESULTS, result.key, result.thumbnail_key)
     return bool(won)
+
+
+def _small_enough(picture: Image.Image, item: Item) -> Image.Image:
+    """The picture of an item that is to be shrunk, as small as its last failure asks for.
+
+    A model that named its limit gets that; one that ran out of memory gets half as many pixels
+    for each time that it did.
+    """
+    pixels = picture.width * picture.height
+    for past in item.history:
+        if past["code"] == "model_out_of_memory":
+            pixels //= 2
+        elif past["code"] == "dimensions_too_large":
+            limit = past["params"].get("max")
+            if isinstance(limit, int | float):
+                pixels = min(pixels, int(limit * 1_000_000))
+    return images.fitted(picture, max_pixels=pixels, max_side=images.LIMITS.max_side)
 
 
 def _store(item: Item, position: int, output: Output) -> Result:
@@ -305,5 +327,6 @@ def _stop(item: Item, code: str, params: dict[str, object], *, again: bool) -> b
     """End a try that went wrong: later again where that can help, else the item fails."""
     if again and item.tries + 1 < MOST_TRIES:
         wait = BACK_OFF[min(item.tries, len(BACK_OFF) - 1)]
-        return bool(lifecycle.put_back(item, tries=item.tries + 1, retry_at=timezone.now() + wait))
+        later = {"tries": item.tries + 1, "retry_at": timezone.now() + wait}
+        return bool(lifecycle.put_back(item, code, params, **later))
     return lifecycle.fail_item(item, code, params, token=item.token)

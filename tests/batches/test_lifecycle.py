@@ -925,10 +925,10 @@ def test_an_item_that_can_not_be_settled_does_not_keep_the_others(alice, monkeyp
         in_hand(batch, position=position, lease_until=timezone.now())
     put_back = lifecycle.put_back
 
-    def broken(item, **fields):
+    def broken(item, *why, **fields):
         if item.position == 0:
             raise ledger.HoldExhausted("broken")
-        return put_back(item, **fields)
+        return put_back(item, *why, **fields)
 
     monkeypatch.setattr(lifecycle, "put_back", broken)
 
@@ -970,3 +970,52 @@ def test_a_valkey_that_is_away_stops_no_verb(alice, monkeypatch, caplog, tmp_pat
 
     assert started.state == BatchState.RUNNING
     assert "could not be rung" in caplog.text
+
+
+# --- What is tried again, and on what -------------------------------------------------
+
+
+def test_a_retry_remembers_the_try_that_failed(alice, fake_tool):
+    batch = bare_batch(alice, state=BatchState.FINISHED)
+    give(alice, 10)
+    item = bare_item(
+        batch, state=ItemState.FAILED, error_code="source_not_found", error_params={"status": 410}
+    )
+
+    lifecycle.retry(batch)
+
+    item.refresh_from_db()
+    (entry,) = item.history
+    assert (entry["attempt"], entry["code"], entry["params"]) == (
+        0, "source_not_found", {"status": 410},
+    )  # fmt: skip
+
+
+def test_one_bad_address_among_the_repairs_moves_nothing(alice, fake_tool):
+    batch = bare_batch(alice, state=BatchState.FINISHED)
+    give(alice, 10)
+    good, bad = (bare_item(batch, state=ItemState.FAILED, position=n) for n in range(2))
+
+    with pytest.raises(lifecycle.AddressRefused) as refused:
+        lifecycle.retry(
+            batch,
+            repairs={
+                good.uid: lifecycle.Repair(url="https://example.com/a.png"),
+                bad.uid: lifecycle.Repair(url="ftp://example.com/a.png"),
+            },
+        )
+
+    assert refused.value.code == "source_not_allowed"
+    assert batch.items.filter(state=ItemState.FAILED, source_url="http://a.example/").count() == 2
+    assert ledger.balance(alice).held == 0
+
+
+def test_somebody_elses_original_is_no_repair(alice, bob, fake_tool):
+    batch = bare_batch(alice, state=BatchState.FINISHED)
+    item = bare_item(batch, state=ItemState.FAILED)
+
+    with pytest.raises(lifecycle.Refused):
+        lifecycle.retry(batch, repairs={item.uid: lifecycle.Repair(original=make_original(bob))})
+
+    item.refresh_from_db()
+    assert (item.state, item.original) == (ItemState.FAILED, None)

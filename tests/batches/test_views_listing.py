@@ -334,7 +334,7 @@ def rename_of(batch: Batch, place: str = "page") -> str:
     return reverse("batches:rename", args=[batch.uid]) + f"?place={place}"
 
 
-@pytest.mark.parametrize(("place", "shown"), [("page", "<h1"), ("list", "<a id=")])
+@pytest.mark.parametrize(("place", "shown"), [("page", "<h2"), ("list", "<a id=")])
 def test_a_name_changes_where_it_stands(browser, alice, place, shown):
     batch = ended(alice, "Mugs", "done")
 
