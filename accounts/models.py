@@ -29,6 +29,23 @@ def normal_email(email: str) -> str:
     return unicodedata.normalize("NFKC", email).strip().lower()
 
 
+class Theme(models.TextChoices):
+    """Colours of the pages. A person who has never chosen has none of these."""
+
+    SYSTEM = "system", _("Like my device")
+    LIGHT = "light", _("Light")
+    DARK = "dark", _("Dark")
+
+
+class OutputFormat(models.TextChoices):
+    """File formats that a person may prefer for results; tools call them the same."""
+
+    PNG = "png", "PNG"
+    WEBP = "webp", "WebP"
+    JPG = "jpg", "JPG"
+    AVIF = "avif", "AVIF"
+
+
 class UserManager(BaseUserManager["User"]):
     """Makes users, and finds them however their address is spelled."""
 
@@ -66,6 +83,26 @@ class User(AbstractBaseUser, PermissionsMixin):
         _("active"), default=True, help_text=_("Switch this off instead of deleting an account.")
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    email_verified_at = models.DateTimeField(
+        _("address confirmed"), null=True, default=timezone.now, editable=False
+    )
+    """When the address was proved. Whoever staff or a command makes is believed at once; only
+    the sign-up page says None."""
+
+    theme = models.CharField(_("colours"), max_length=6, choices=Theme, blank=True)
+    """Empty until the person chooses: then what each browser remembers counts."""
+    notify_browser = models.BooleanField(
+        _("show a notice in the browser when a batch has ended"), default=False
+    )
+    notify_email = models.BooleanField(_("send an e-mail when a batch has ended"), default=False)
+    default_format = models.CharField(
+        _("format of results"), max_length=4, choices=OutputFormat, default=OutputFormat.PNG
+    )
+
+    erasing_at = models.DateTimeField(null=True, blank=True, editable=False)
+    """When the person asked to be forgotten. The row itself stays, for the ledger's sake."""
+    erased_at = models.DateTimeField(null=True, blank=True, editable=False)
+    """When nothing personal was left."""
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -79,6 +116,14 @@ class User(AbstractBaseUser, PermissionsMixin):
         constraints = [
             # The plain unique index sees only what went through save(); this one judges the rest.
             models.UniqueConstraint(Lower("email"), name="one_user_per_email"),
+        ]
+        indexes = [
+            # The scheduler's question: who is still to be forgotten?
+            models.Index(
+                fields=["erasing_at"],
+                condition=models.Q(erasing_at__isnull=False, erased_at=None),
+                name="user_to_erase",
+            ),
         ]
 
     def __str__(self) -> str:

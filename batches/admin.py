@@ -5,27 +5,36 @@ batch's page links to its items instead of holding 500 rows.
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Max, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from batches import lifecycle, progress
+from batches import lifecycle, progress, storage
 from batches import messages as wording
-from batches.models import Batch, Item
+from batches.exports import archive
+from batches.models import Batch, Item, Result
 from batches.states import ItemState
 from credits import ledger
 from tools.base import SettingsInvalid
+
+FAILURES_OF = timedelta(days=1)
+"""The time that the table of failures looks back on."""
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):
@@ -67,7 +76,9 @@ class CountedChangeList(ChangeList):
 class BatchAdmin(ReadOnlyAdmin):
     """Batches, with the same verbs that their owners have."""
 
-    list_display = ("name", "owner", "tool", "state", "done_of", "failed", "credits", "age")
+    list_display = (
+        "name", "owner_link", "tool", "state", "done_of", "failed", "credits", "age",
+    )  # fmt: skip
     list_select_related = ("owner",)
     list_filter = ("state", "tool", "created_at")
     date_hierarchy = "created_at"
@@ -91,10 +102,27 @@ class BatchAdmin(ReadOnlyAdmin):
             return queryset.filter(uid=uid), False
         return super().get_search_results(request, queryset, search_term)
 
+    @admin.display(description=_("owner"), ordering="owner__email")
+    def owner_link(self, batch: Batch) -> str:
+        """The owner's address, which narrows the list to the owner's batches."""
+        query = urlencode({"owner__id__exact": batch.owner_id})
+        return format_html('<a href="?{}">{}</a>', query, batch.owner)
+
     @admin.display(description=_("done"))
     def done_of(self, batch: Any) -> str:
-        """How many of how many."""
-        return f"{batch.look.done}/{batch.look.total}"
+        """How many of how many, and a bar of what is done and what has failed."""
+        look = batch.look
+        done = 100 * look.done / (look.total or 1)
+        failed = done + 100 * look.failed / (look.total or 1)
+        return format_html(
+            '<span class="studio-done">{}/{}</span> <svg class="studio-bar" viewBox="0 0 100 1" '
+            'preserveAspectRatio="none" aria-hidden="true"><rect class="failed" width="{}" '
+            'height="1"/><rect class="done" width="{}" height="1"/></svg>',
+            look.done,
+            look.total,
+            f"{failed:.1f}",
+            f"{done:.1f}",
+        )
 
     @admin.display(description=_("failed"))
     def failed(self, batch: Any) -> int:
@@ -158,17 +186,54 @@ class BatchAdmin(ReadOnlyAdmin):
         """Let these batches go on."""
         self._act(request, queryset, lifecycle.resume, "resumed")
 
-    @admin.action(description=_("Cancel: keep what is finished"), permissions=["change"])
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
-        """Stop these batches."""
+    @admin.action(description=_("Cancel…"), permissions=["change"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Batch]) -> HttpResponse | None:
+        """Stop these batches, once somebody has said that it is meant."""
+        if "confirmed" not in request.POST:
+            return self._confirm(
+                request,
+                queryset,
+                action="cancel",
+                title=_("Cancel these batches?"),
+                effect=_(
+                    "Finished images are kept and paid for. Everything else stops at once, costs "
+                    "nothing and can't be taken up again."
+                ),
+                button=_("Cancel the batches"),
+            )
         self._act(request, queryset, lifecycle.cancel, "cancelled")
+        return None
 
-    @admin.action(
-        description=_("Retry failed images, at the owner's expense"), permissions=["change"]
-    )
-    def retry_failed(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
-        """Run what failed again."""
+    @admin.action(description=_("Retry failed images…"), permissions=["change"])
+    def retry_failed(self, request: HttpRequest, queryset: QuerySet[Batch]) -> HttpResponse | None:
+        """Run what failed again, once somebody has said that the owner is to pay for it."""
+        if "confirmed" not in request.POST:
+            return self._confirm(
+                request,
+                queryset,
+                action="retry_failed",
+                title=_("Retry what failed in these batches?"),
+                effect=_("What succeeds this time is paid for by the batch's owner."),
+                button=_("Retry failed images"),
+            )
         self._act(request, queryset, lifecycle.retry, "retried")
+        return None
+
+    def _confirm(
+        self, request: HttpRequest, queryset: QuerySet[Batch], *, action: str, **words: Any
+    ) -> HttpResponse:
+        """Show which batches it is about, and ask."""
+        batches = list(queryset.select_related("owner").order_by("pk"))
+        looks = progress.of_many(batches, now=None)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.model._meta,
+            "batches": [(batch, looks[batch.pk]) for batch in batches],
+            "action": action,
+            "checkbox": ACTION_CHECKBOX_NAME,
+            **words,
+        }
+        return TemplateResponse(request, "admin/batches/batch/confirm.html", context)
 
     def _act(
         self,
@@ -181,7 +246,7 @@ class BatchAdmin(ReadOnlyAdmin):
         moved, refusals = 0, []
         for batch in queryset.order_by("pk"):
             try:
-                verb(batch)
+                after = verb(batch)
             except lifecycle.Refused as refused:
                 refusals.append((batch, refused.detail))
             except ledger.InsufficientCredits as short:
@@ -190,7 +255,7 @@ class BatchAdmin(ReadOnlyAdmin):
                 refusals.append((batch, str(invalid)))
             else:
                 moved += 1
-                self.log_change(request, batch, f"{word} by staff")
+                self.log_change(request, batch, f"{word} by staff: {batch.state} → {after.state}")
         if moved:
             text = ngettext("%(n)d batch moved.", "%(n)d batches moved.", moved)
             self.message_user(request, text % {"n": moved}, messages.SUCCESS)
@@ -202,6 +267,7 @@ class BatchAdmin(ReadOnlyAdmin):
 class ItemAdmin(ReadOnlyAdmin):
     """Single images: where they stand and why they failed."""
 
+    change_list_template = "admin/batches/item/change_list.html"
     list_display = (
         "name", "batch", "state", "attempt", "error_code", "price", "worker", "changed_at",
     )  # fmt: skip
@@ -210,11 +276,86 @@ class ItemAdmin(ReadOnlyAdmin):
     search_fields = ("name", "source_url", "error_code")
     search_help_text = _("Name, address, error code, or the id of an image or a batch")
     fields = (
-        "uid", "batch", "position", "external_id", "name", "source_url", "original", "settings",
-        "state", "changed_at", "attempt", "generation", "tries", "losses", "worker", "lease_until",
-        "retry_at", "held_price", "price", "error_code", "error", "error_params", "review",
-        "model_version", "created_at", "started_at", "finished_at",
+        "uid", "batch", "pictures", "name", "state", "error", "error_code", "error_params",
+        "attempts", "position", "external_id", "source_url", "settings", "changed_at", "attempt",
+        "generation", "tries", "losses", "worker", "lease_until", "retry_at", "held_price",
+        "price", "review", "model_version", "created_at", "started_at", "finished_at",
     )  # fmt: skip
+
+    def get_urls(self) -> list[URLPattern]:
+        """The usual ones and the small pictures, which their own pages show to owners only."""
+        view = self.admin_site.admin_view(self.picture_view)
+        return [
+            path("<int:item_id>/<str:which>.webp", view, name="batches_item_picture"),
+            *super().get_urls(),
+        ]
+
+    def picture_view(self, request: HttpRequest, item_id: int, which: str) -> HttpResponseBase:
+        """A small picture of the item's original or of its first result."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        item = Item.objects.select_related("original").filter(pk=item_id).first()
+        result = Result.objects.filter(item=item_id, position=0).first()
+        if which == "original" and item and item.original:
+            alias, key = storage.ORIGINALS, item.original.thumbnail_key
+        elif which == "result" and result and result.thumbnail_key:
+            alias, key = storage.RESULTS, result.thumbnail_key
+        else:
+            raise Http404
+        return archive.picture_response(alias, key, content_type="image/webp", name="small.webp")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list, under what has failed of late."""
+        context = {"failures": _failures(), **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    @admin.display(description=_("pictures"))
+    def pictures(self, item: Item) -> str:
+        """Original and result, side by side."""
+        result = item.results.filter(position=0).first()
+        found = [
+            (reverse("admin:batches_item_picture", args=[item.pk, which]), label)
+            for which, label, there in (
+                ("original", _("Original"), item.original),
+                ("result", _("Result"), result and result.thumbnail_key),
+            )
+            if there
+        ]
+        shown = format_html_join(
+            "",
+            '<figure class="studio-picture"><img src="{}" alt=""><figcaption>{}</figcaption>'
+            "</figure>",
+            found,
+        )
+        return format_html("{}{}", shown, result.text if result else "") or "-"
+
+    @admin.display(description=_("earlier attempts"))
+    def attempts(self, item: Item) -> str:
+        """What was tried before and came to nothing."""
+        rows = [
+            (
+                past.get("attempt", ""),
+                wording.text(past["code"], past.get("params") or {}) if past.get("code") else "-",
+                past.get("code", ""),
+                _time(past.get("started_at")),
+                _time(past.get("ended_at")),
+            )
+            for past in item.history
+        ]
+        if not rows:
+            return "-"
+        head = format_html(
+            "<tr><th>{}</th><th>{}</th><th>{}</th><th>{}</th></tr>",
+            _("Attempt"), _("Why it came to nothing"), _("Begun"), _("Ended"),
+        )  # fmt: skip
+        body = format_html_join(
+            "",
+            "<tr><td>{}</td><td>{} <code>{}</code></td><td>{}</td><td>{}</td></tr>",
+            rows,
+        )
+        return format_html('<table class="studio-attempts">{}{}</table>', head, body)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Item], search_term: str
@@ -228,6 +369,39 @@ class ItemAdmin(ReadOnlyAdmin):
     def error(self, item: Item) -> str:
         """Why it failed, in the words that its owner reads."""
         return item.error
+
+
+def _failures() -> dict[str, Any]:
+    """What has failed of late, the most frequent reason first."""
+    since = (timezone.now() - FAILURES_OF).replace(second=0, microsecond=0)
+    failed = Item.objects.filter(state=ItemState.FAILED, finished_at__gte=since)
+    rows = list(
+        failed.values("error_code")
+        .annotate(n=Count("pk"), batches=Count("batch", distinct=True), latest=Max("pk"))
+        .order_by("-n", "error_code")
+    )
+    latest = Item.objects.in_bulk([row["latest"] for row in rows])
+    reasons = [
+        {
+            **row,
+            "words": latest[row["latest"]].error if row["latest"] in latest else "",
+            "query": urlencode(
+                {
+                    "state__exact": ItemState.FAILED,
+                    "error_code__exact": row["error_code"],
+                    "finished_at__gte": since.isoformat(),
+                }
+            ),
+        }
+        for row in rows
+    ]
+    return {"rows": reasons, "total": sum(row["n"] for row in rows)}
+
+
+def _time(text: str | None) -> str:
+    """A time that was kept as text, to the second."""
+    moment = parse_datetime(text) if text else None
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "-"
 
 
 def _uuid(text: str) -> UUID | None:

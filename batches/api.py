@@ -181,7 +181,7 @@ class BatchesView(ChargingView):
     def get(self, request: Request) -> Response:
         """The user's batches, newest first."""
         wanted = _query(request, BatchFilterSerializer)
-        batches = Batch.objects.visible_to(_user(request))
+        batches = Batch.objects.visible_to(_user(request)).many()
         if "status" in wanted:
             batches = batches.filter(state__in=wanted["status"])
         if "tool" in wanted:

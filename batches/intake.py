@@ -52,9 +52,10 @@ class RowsInvalid(Exception):
         self.errors = list(errors)
 
 
-def receive(owner: User, data: bytes, *, name: str) -> tuple[Original, bool]:
+def receive(owner: User, data: bytes, *, name: str, shrink: bool = False) -> tuple[Original, bool]:
     """Validate a file in the guarded child and keep it as an original of its owner.
 
+    With `shrink` a file beyond the limits is kept as a smaller picture instead of being refused.
     Returns the original and whether it is new: identical bytes of one owner are stored once.
     Raises `ImageRefused`. Safe to call for the same bytes from several threads at once.
     """
@@ -63,13 +64,13 @@ def receive(owner: User, data: bytes, *, name: str) -> tuple[Original, bool]:
         if known.name != (called := clean_name(name)):
             # People look for what they have just sent, under the name that it has now.
             known.name = called
-            known.save(update_fields=["name"])
+            Original.objects.filter(pk=known.pk).update(name=called)
         return known, False
     try:
-        seen = guard.inspect(data)
+        seen = guard.inspect(data, shrink=shrink)
     except images.ImageProblem as problem:
         raise ImageRefused(problem.code, problem.params) from problem
-    kept, kind = (seen.normalised, "png") if seen.normalised else (data, seen.format)
+    kept, kind = (seen.normalised or data), (seen.kept_as or seen.format)
     uid = uuid.uuid4()
     key = storage.original_key(owner.uid, uid, images.EXTENSIONS[kind])
     thumbnail_key = f"{key}.thumb.webp"
@@ -132,7 +133,9 @@ def _uploads(owner: User, rows: Iterable[Row]) -> dict[str, Original]:
             wanted.append(uuid.UUID(row.upload))
         except ValueError:
             continue
-    found = Original.objects.visible_to(owner).filter(uid__in=wanted)
+    # Locked, so that nobody deletes them with the last batch that had them before ours is there.
+    found = Original.objects.visible_to(owner).filter(uid__in=wanted).order_by("pk")
+    found = found.select_for_update()
     return {str(original.uid): original for original in found}
 
 

@@ -1,4 +1,4 @@
-"""Every verb on a batch: create, start, approve, pause, resume, cancel, retry, close.
+"""Every verb on a batch: create, start, approve, pause, resume, cancel, retry, close, delete.
 
 Whoever asks (page, API, admin, command), this is what happens. A batch's row is locked while
 many of its items are read and decided on; money moves under the account's lock; the order of
@@ -7,10 +7,13 @@ locks is batch, account, items. Rings go out after the commit.
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.conf import settings as site
 from django.db import transaction
 from django.db.models import F, Q, Sum
 from django.utils import timezone
@@ -18,10 +21,10 @@ from django.utils.translation import gettext as _
 
 from accounts import plans
 from accounts.models import User
-from batches import dispatch, intake
-from batches.models import Batch, Item
+from batches import dispatch, fetch, intake, messages, storage
+from batches.models import Batch, Item, Original, Result
 from batches.sources.base import Row
-from batches.states import IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
+from batches.states import DELETABLE, IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
 from credits import ledger
 from tools import registry
 from tools.base import Tool
@@ -30,6 +33,8 @@ RELEASE_CHUNK = 100
 """Items cancelled in one transaction: short enough that nobody waits long for the account."""
 MOST_LOSSES = 5
 """Workers that one item may lose before it fails."""
+MOST_REMEMBERED = 50
+"""Tries that an item's history keeps."""
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +74,22 @@ class ToolUnavailable(Refused):
     code = "tool_unavailable"
 
 
+class AddressRefused(Refused):
+    """An address that can't be used; `code` is the one that a failed item would carry."""
+
+    def __init__(self, item: Item, error: fetch.FetchError) -> None:
+        super().__init__(f"{item.name}: {messages.text(error.code, error.params)}")
+        self.code = error.code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """What a failed item is to be run on instead: another address, or another original."""
+
+    url: str = ""
+    original: Original | None = None
+
+
 def refuse_too_many(owner: User, count: int) -> None:
     """Raise `BatchTooLarge` for more images than the owner's plan takes in one batch."""
     limit = plans.plan_for(owner).batch_images
@@ -92,11 +113,13 @@ def create(
     sample: int = 0,
     cap: int | None = None,
     skip_invalid: bool = False,
+    single: bool = False,
     uid: UUID | None = None,
 ) -> Batch:
     """Make a batch that is ready to start, with everything validated and quoted.
 
-    With a `uid` that is used already it raises `IntegrityError`: who wants a batch once gives one.
+    `single` marks the one image of a tool's *Single* tab; all else is as for many. With a `uid`
+    that is used already it raises `IntegrityError`: who wants a batch once gives one.
     Raises `SettingsInvalid`, `intake.RowsInvalid` or a `Refused`; then nothing is stored.
     """
     refuse_too_many(owner, len(rows))
@@ -113,6 +136,7 @@ def create(
             name=name or f"{tool.name}, {timezone.now():%Y-%m-%d %H:%M}",
             sample=sample,
             cap=cap,
+            single=single,
         )
         items = intake.add_items(batch, tool, rows, skip_invalid=skip_invalid)
         _refuse_over_cap(batch, sum(item.held_price for item in items if not item.error_code))
@@ -138,13 +162,17 @@ def start(batch: Batch, *, sample: int | None = None) -> Batch:
     return _after(batch)
 
 
-def approve(batch: Batch) -> Batch:
+def approve(batch: Batch, *, settings: Mapping[str, Any] | None = None) -> Batch:
     """Let the rest run after a sample, on a second hold.
 
-    Raises `ledger.InsufficientCredits`; then the batch stays `sampled`.
+    `settings` take the place of the batch's for the rest; what single images have of their own
+    stays on top. Raises `ledger.InsufficientCredits`, and with `settings` also
+    `SettingsInvalid` or `ToolUnavailable`; then the batch stays `sampled` as it was.
     """
     with transaction.atomic():
         batch = _lock(batch, {BatchState.SAMPLED}, _("There is no finished sample to approve."))
+        if settings is not None:
+            _change_settings(batch, settings)
         ids = list(batch.items.filter(state=ItemState.PENDING).values_list("pk", flat=True))
         _hold_and_move(batch, ids, key=f"approve:{batch.uid}", attempt=1)
         Batch.objects.filter(pk=batch.pk).advance(BatchState.RUNNING)
@@ -205,22 +233,43 @@ def finish_cancelling(batch: Batch) -> Batch:
     return _fresh(batch)
 
 
+def _change_settings(batch: Batch, settings: Mapping[str, Any]) -> None:
+    """Give the batch and all that waits in it other settings, at their price."""
+    tool = registry.get(batch.tool)
+    before, batch.settings = batch.settings, tool.clean(settings)
+    waiting = list(batch.items.filter(state=ItemState.PENDING))
+    for item in waiting:
+        own = {name: value for name, value in item.settings.items() if before.get(name) != value}
+        item.settings = tool.clean(own, base=batch.settings)
+        _refuse_unavailable(tool, item.settings)
+        item.held_price = tool.max_price(item.settings)
+    batch.save(update_fields=["settings"])
+    Item.objects.bulk_update(waiting, ["settings", "held_price"], batch_size=100)
+
+
 def retry(
     batch: Batch,
     *,
     items: Collection[UUID] | None = None,
     settings: Mapping[str, Any] | None = None,
+    repairs: Mapping[UUID, Repair] | None = None,
+    shrink: bool = False,
 ) -> Batch:
     """Run failed items again, in their own rows, on a new hold at today's price.
 
-    `items` limits it to some; `settings` go on top of each item's own. Raises
-    `SettingsInvalid`, `ToolUnavailable`, `ledger.InsufficientCredits`, or `StateConflict` when
-    there is nothing to retry.
+    `items` limits it to some; `settings` go on top of each item's own; `repairs` give single
+    items another address or original; with `shrink` pictures beyond the limits are made smaller
+    this time. All is judged before anything moves. Raises `SettingsInvalid`, `ToolUnavailable`,
+    `AddressRefused`, `ledger.InsufficientCredits`, or `StateConflict` when there is nothing to
+    retry.
     """
+    repairs = repairs or {}
     with transaction.atomic():
         batch = _lock(batch, RETRYABLE, _("Nothing can be retried in this state."))
         ledger.lock(batch.owner_id)  # before the items, as everywhere
-        failed = batch.items.filter(state=ItemState.FAILED).exclude(source_url="", original=None)
+        failed = batch.items.filter(state=ItemState.FAILED)
+        # What was turned away has nothing to be run on until somebody gives it something.
+        failed = failed.exclude(~Q(uid__in=list(repairs)), source_url="", original=None)
         if items is not None:
             failed = failed.filter(uid__in=items)
         chosen = list(failed.order_by("position"))
@@ -228,9 +277,19 @@ def retry(
             raise StateConflict(_("Nothing has failed that could be retried."))
         tool = registry.get(batch.tool)
         for item in chosen:
+            if repair := repairs.get(item.uid):
+                _mend(item, repair, owner=batch.owner)
+            item.shrink = item.shrink or shrink
             item.settings = tool.clean(settings or {}, base={**batch.settings, **item.settings})
             _refuse_unavailable(tool, item.settings)
             item.held_price = tool.max_price(item.settings)
+            item.history = _history(
+                item,
+                item.error_code,
+                item.error_params,
+                started_at=item.started_at,
+                ended_at=item.finished_at,
+            )
             item.generation += 1
             item.attempt += 1
             item.tries = item.losses = 0
@@ -240,8 +299,12 @@ def retry(
         Item.objects.bulk_update(
             chosen,
             [
+                "source_url",
+                "original",
+                "shrink",
                 "settings",
                 "held_price",
+                "history",
                 "generation",
                 "attempt",
                 "tries",
@@ -265,6 +328,88 @@ def retry(
     return _after(batch)
 
 
+def _mend(item: Item, repair: Repair, *, owner: User) -> None:
+    """Point an item at what it is to be run on now. Raises a `Refused`."""
+    if repair.original:
+        if repair.original.owner_id != owner.pk:
+            raise Refused(_("There is no such upload. Upload the file again."))
+        item.original, item.source_url = repair.original, ""
+        return
+    try:
+        item.source_url = fetch.check_url(repair.url, allow=site.FETCH_ALLOW)
+    except fetch.FetchError as error:
+        raise AddressRefused(item, error) from error
+    item.original = None
+
+
+def _history(
+    item: Item,
+    code: str,
+    params: Mapping[str, Any],
+    *,
+    started_at: datetime | None,
+    ended_at: datetime | None,
+) -> list[dict[str, Any]]:
+    """The item's history with a try that came to nothing."""
+    last = item.history[-1]["ended_at"] if item.history else None
+    begun = started_at.isoformat() if started_at else None
+    entry = {
+        "attempt": item.attempt,
+        "code": code,
+        "params": dict(params),
+        # An item's own start is that of its first try since the last retry.
+        "started_at": max(begun, last) if begun and last else begun,
+        "ended_at": ended_at.isoformat() if ended_at else None,
+    }
+    return [*item.history, entry][-MOST_REMEMBERED:]
+
+
+def rename(batch: Batch, name: str) -> Batch:
+    """Call it something else, in whatever state it is."""
+    if not Batch.objects.filter(pk=batch.pk).update(name=name):
+        raise StateConflict(_("It has been deleted."))
+    return _fresh(batch)
+
+
+def delete(batch: Batch) -> bool:
+    """Remove the batch, its items, its results, and the originals that nothing else uses.
+
+    The ledger stays as it is: what was used stays used. Raises `StateConflict` while something
+    may still run. False: somebody else has deleted it already.
+
+    Rows go in one transaction, files after its commit: whoever dies in between leaves files that
+    no row names, and the sweeper removes them. A download that is on its way breaks off at the
+    first file that is gone; it never looks complete.
+    """
+    with transaction.atomic():
+        found = Batch.objects.select_for_update().filter(pk=batch.pk).first()
+        if found is None:
+            return False
+        if found.state not in DELETABLE:
+            raise StateConflict(
+                _("It has not ended yet. Cancel it first, then delete it."), state=found.state
+            )
+        results = Result.objects.filter(item__batch=found)
+        result_keys = list(results.values_list("key", "thumbnail_key"))
+        # Locked, in one order for everybody: whoever makes a batch of the same pictures has them
+        # before us, and then we see its items, or after us, and then it is told that they are gone.
+        used = found.items.filter(original__isnull=False).values("original")
+        originals = list(Original.objects.select_for_update().filter(pk__in=used).order_by("pk"))
+        found.delete()
+        unused = Original.objects.filter(
+            pk__in=[original.pk for original in originals], items=None, drafts=None
+        )
+        original_keys = list(unused.values_list("key", "thumbnail_key"))
+        unused.delete()
+
+        def remove_files() -> None:
+            storage.delete(storage.RESULTS, *chain(*result_keys))
+            storage.delete(storage.ORIGINALS, *chain(*original_keys))
+
+        transaction.on_commit(remove_files, robust=True)
+    return True
+
+
 def close_if_finished(batch_id: int) -> bool:
     """End the batch when its last item has ended; True for whoever did it.
 
@@ -275,7 +420,9 @@ def close_if_finished(batch_id: int) -> bool:
     if still_open.exists():
         return False
     with transaction.atomic():
-        batch = Batch.objects.select_for_update().get(pk=batch_id)
+        batch = Batch.objects.select_for_update().filter(pk=batch_id).first()
+        if batch is None:  # a rival closed it, and it has been deleted since
+            return False
         if batch.state not in {BatchState.RUNNING, BatchState.PAUSED} or still_open.exists():
             return False
         waits = batch.items.filter(state=ItemState.PENDING).exists()
@@ -317,14 +464,14 @@ def _take_away(item: Item, *, now: datetime) -> bool:
     if item.losses + 1 >= MOST_LOSSES:
         moved = fail_item(item, "worker_lost", {"n": item.losses + 1}, token=item.token)
     else:
-        moved = bool(put_back(item, losses=F("losses") + 1))
+        moved = bool(put_back(item, "worker_lost", {"n": 1}, losses=F("losses") + 1))
     if moved:
         settled(item.batch_id, now=now)
     return moved
 
 
-def put_back(item: Item, **fields: Any) -> int:
-    """Give an item in hand back to its queue, if its claim still holds."""
+def put_back(item: Item, code: str, params: Mapping[str, Any], **fields: Any) -> int:
+    """Give an item in hand back to its queue, if its claim still holds, and remember why."""
     to = ItemState.QUEUED if item.state == ItemState.FETCHING else ItemState.FETCHED
     return Item.objects.filter(pk=item.pk, token=item.token).advance(
         to,
@@ -332,6 +479,8 @@ def put_back(item: Item, **fields: Any) -> int:
         lease_until=None,
         rung_at=None,
         attempt=F("attempt") + 1,
+        # Nobody but the claim's holder writes it; the claim itself was the last change of state.
+        history=_history(item, code, params, started_at=item.changed_at, ended_at=timezone.now()),
         **fields,
     )
 
@@ -375,7 +524,10 @@ def settled(batch_id: int, *, now: datetime) -> None:
 
 def _lock(batch: Batch, states: Collection[BatchState], otherwise: str) -> Batch:
     """The batch's row, locked, in one of these states; else `StateConflict`."""
-    locked = Batch.objects.select_for_update(of=("self",)).select_related("owner").get(pk=batch.pk)
+    batches = Batch.objects.select_for_update(of=("self",)).select_related("owner")
+    locked = batches.filter(pk=batch.pk).first()
+    if locked is None:
+        raise StateConflict(_("It has been deleted."))
     if locked.state not in states:
         raise StateConflict(otherwise, state=locked.state)
     return locked

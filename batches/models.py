@@ -68,9 +68,17 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         """Those that belong to the user."""
         return self.filter(owner=user)
 
+    def many(self) -> Self:
+        """Those that were made as batches: without the single images of the *Single* tab."""
+        return self.filter(single=False)
+
     def live(self) -> Self:
         """Those that may change without anybody asking."""
         return self.filter(state__in=LIVE)
+
+    def ahead_of(self, batch: "Batch") -> Self:
+        """Those that run and began before it, whoever they belong to."""
+        return self.filter(state=BatchState.RUNNING, started_at__lt=batch.started_at)
 
     def advance(self, to: BatchState, **fields: Any) -> int:
         """Move the rows that may go there and say how many did; 0 means somebody was faster."""

@@ -25,9 +25,10 @@ from types import TracebackType
 from typing import Self
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connections, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, connections, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from PIL import Image
 
 from batches import addresses, intake, lifecycle, storage
 from batches import fetch as downloads
@@ -36,7 +37,7 @@ from batches.states import BatchState, ItemState
 from credits import ledger
 from tools import registry
 from tools.base import Output, Tool, ToolError
-from tools.engines import images, weights
+from tools.engines import guard, images, weights
 
 LEASE = timedelta(seconds=30)
 """How long a claim stands without a sign of life."""
@@ -172,14 +173,23 @@ def _bring_in(item: Item) -> None:
             log.exception("Fetching item %s of batch %s failed", item.uid, item.batch.uid)
             settled = _stop(item, "processing_failed", {}, again=True)
         else:
-            mine = Item.objects.filter(pk=item.pk, token=item.token)
-            settled = bool(
-                mine.advance(
-                    ItemState.FETCHED, original=original, token=None, lease_until=None, rung_at=None
-                )
-            )
+            settled = _take_in(item, original)
     if settled:
         lifecycle.settled(item.batch_id, now=timezone.now())
+
+
+def _take_in(item: Item, original: Original) -> bool:
+    """Let a fetched item wait for its engine; False when the claim was lost on the way."""
+    mine = Item.objects.filter(pk=item.pk, token=item.token)
+    try:
+        with transaction.atomic():
+            won = mine.advance(
+                ItemState.FETCHED, original=original, token=None, lease_until=None, rung_at=None
+            )
+    except IntegrityError:
+        # We had the same picture already, and just now it went with the last batch that used it.
+        return _stop(item, "processing_failed", {}, again=True)
+    return bool(won)
 
 
 def _download(item: Item) -> Original:
@@ -188,11 +198,13 @@ def _download(item: Item) -> Original:
         downloads.fetch(
             item.source_url,
             into=file,
-            max_bytes=settings.IMAGE_MAX_BYTES,
+            max_bytes=guard.SHRINKABLE.max_bytes if item.shrink else settings.IMAGE_MAX_BYTES,
             allow=settings.FETCH_ALLOW,
         )
         file.seek(0)
-        original, _new = intake.receive(item.batch.owner, file.read(), name=item.name)
+        original, _new = intake.receive(
+            item.batch.owner, file.read(), name=item.name, shrink=item.shrink
+        )
     return original
 
 
@@ -211,9 +223,9 @@ def _claim(item_id: int, to: ItemState) -> Item | None:
     )
     if not won:
         return None
-    item = Item.objects.select_related("batch__owner", "original").get(pk=item_id)
-    # Somebody may have taken it away between the two statements.
-    return item if item.token == token else None
+    # Somebody may have taken it away between the two statements, or even deleted it.
+    mine = Item.objects.filter(pk=item_id, token=token)
+    return mine.select_related("batch__owner", "original").first()
 
 
 def _run_tool(item: Item, tool: Tool) -> bool:
@@ -221,6 +233,8 @@ def _run_tool(item: Item, tool: Tool) -> bool:
     if item.original is None:
         raise ToolError("source_missing", permanent=True)
     picture = images.read(io.BytesIO(storage.read(storage.ORIGINALS, item.original.key)))
+    if item.shrink:
+        picture = _small_enough(picture, item)
     price = min(
         tool.price_for(item.settings, width=picture.width, height=picture.height), item.held_price
     )
@@ -255,6 +269,23 @@ def _run_tool(item: Item, tool: Tool) -> bool:
         for result in results:
             storage.delete(storage.RESULTS, result.key, result.thumbnail_key)
     return bool(won)
+
+
+def _small_enough(picture: Image.Image, item: Item) -> Image.Image:
+    """The picture of an item that is to be shrunk, as small as its last failure asks for.
+
+    A model that named its limit gets that; one that ran out of memory gets half as many pixels
+    for each time that it did.
+    """
+    pixels = picture.width * picture.height
+    for past in item.history:
+        if past["code"] == "model_out_of_memory":
+            pixels //= 2
+        elif past["code"] == "dimensions_too_large":
+            limit = past["params"].get("max")
+            if isinstance(limit, int | float):
+                pixels = min(pixels, int(limit * 1_000_000))
+    return images.fitted(picture, max_pixels=pixels, max_side=images.LIMITS.max_side)
 
 
 def _store(item: Item, position: int, output: Output) -> Result:
@@ -296,5 +327,6 @@ def _stop(item: Item, code: str, params: dict[str, object], *, again: bool) -> b
     """End a try that went wrong: later again where that can help, else the item fails."""
     if again and item.tries + 1 < MOST_TRIES:
         wait = BACK_OFF[min(item.tries, len(BACK_OFF) - 1)]
-        return bool(lifecycle.put_back(item, tries=item.tries + 1, retry_at=timezone.now() + wait))
+        later = {"tries": item.tries + 1, "retry_at": timezone.now() + wait}
+        return bool(lifecycle.put_back(item, code, params, **later))
     return lifecycle.fail_item(item, code, params, token=item.token)

@@ -50,7 +50,7 @@ class Progress:
         return self.state in LIVE
 
 
-def of(batch: Batch, *, now: datetime) -> Progress:
+def of(batch: Batch, *, now: datetime | None) -> Progress:
     """Count the items of a batch: one query, and one more for the pace while it runs."""
     return of_many([batch], now=now)[batch.pk]
 

@@ -91,6 +91,9 @@ RETRYABLE = frozenset(
     {BatchState.RUNNING, BatchState.PAUSED, BatchState.SAMPLED, BatchState.FINISHED}
 )
 
+DELETABLE = frozenset({BatchState.READY, BatchState.FINISHED, BatchState.CANCELLED})
+"""Nothing runs and nothing is on hold."""
+
 _State = TypeVar("_State", BatchState, ItemState)
 
 

@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from batches.views import adding, drafting, files, gallery, listing, pasting, uploads, watching
+from batches.views import (
+    adding,
+    drafting,
+    files,
+    gallery,
+    items,
+    listing,
+    managing,
+    pasting,
+    uploads,
+    watching,
+)
 
 app_name = "batches"
 urlpatterns = [
@@ -18,15 +29,20 @@ urlpatterns = [
     path("uploads/tus/<uuid:uid>/", uploads.tus_one, name="tus_one"),
     path("uploads/<uuid:uid>/thumbnail/", files.upload_thumbnail, name="upload_thumbnail"),
     path("batches/", listing.index, name="index"),
+    path("batches/pulse/", listing.pulse, name="pulse"),
     path("batches/<uuid:uid>/", watching.detail, name="detail"),
     path("batches/<uuid:uid>/progress/", watching.poll, name="poll"),
+    path("batches/<uuid:uid>/cards/", watching.cards, name="cards"),
     path("batches/<uuid:uid>/start/", watching.start, name="start"),
     path("batches/<uuid:uid>/approve/", watching.approve, name="approve"),
     path("batches/<uuid:uid>/pause/", watching.pause, name="pause"),
     path("batches/<uuid:uid>/resume/", watching.resume, name="resume"),
     path("batches/<uuid:uid>/cancel/", watching.cancel, name="cancel"),
     path("batches/<uuid:uid>/retry/", watching.retry, name="retry"),
+    path("batches/<uuid:uid>/rename/", managing.rename, name="rename"),
+    path("batches/<uuid:uid>/delete/", managing.delete, name="delete"),
     path("batches/<uuid:uid>/results.zip", watching.results_zip, name="zip"),
+    path("items/<uuid:uid>/", items.detail, name="item"),
     path("items/<uuid:uid>/original/", files.original, name="original"),
     path("items/<uuid:uid>/result/", files.result, name="result"),
     path("items/<uuid:uid>/thumbnail/", files.thumbnail, name="thumbnail"),

@@ -1,7 +1,7 @@
-"""``make bench``: our own command against rembg's, on the same photos, in one run.
+"""``make bench``: our own command against rembg's, on the same photos, in one run; then pages.
 
-Both are timed as whole processes, start-up included, one after the other in turn, so that a
-machine whose speed drifts treats them alike. Read the ratio, not the seconds.
+Both commands are timed as whole processes, start-up included, one after the other in turn, so
+that a machine whose speed drifts treats them alike. Read the ratio, not the seconds.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench import pages
 from bench.photos import photos
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,12 +26,23 @@ WEIGHTS = Path(os.environ.get("STUDIO_WEIGHTS_DIR", ROOT / "var/weights")).absol
 
 
 def main() -> None:
-    """Parse the options, run the rounds, print the figures."""
+    """Parse the options and measure."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--model", default="u2netp")
     parser.add_argument("--count", type=int, default=40, help="photos (default: 40)")
     parser.add_argument("--rounds", type=int, default=2, help="timed rounds (default: 2)")
+    parser.add_argument(
+        "what", nargs="*", choices=["images", "pages"], default=[], help="only this (default: both)"
+    )
     options = parser.parse_args()
+    if "pages" not in options.what:
+        _images(options)
+    if "images" not in options.what:
+        pages.main()
+
+
+def _images(options: argparse.Namespace) -> None:
+    """Run the rounds and print the figures."""
     with tempfile.TemporaryDirectory(prefix="studio-bench-") as name:
         folder = Path(name)
         source = folder / "photos"

@@ -4,15 +4,11 @@ REST framework imports this module while it defines its views, so they can't be 
 """
 
 import json
-import logging
 import re
-import time
 from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-import redis
 from django.conf import settings
-from django.core.cache import cache as counters
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.negotiation import BaseContentNegotiation
@@ -22,17 +18,14 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from accounts import limits
 from studio.middleware import RATE_LIMIT
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
 
-HOUR = 3600
-
 _ESCAPED_NONTEXT = re.compile(r"\\u(?:0000|d[89a-f])", re.IGNORECASE)
 """Escapes that may stand for NUL or for half a character, which no database takes as text."""
-
-log = logging.getLogger(__name__)
 
 
 class BodyTooLarge(APIException):
@@ -113,19 +106,14 @@ class HourlyLimit(BaseThrottle):
         limit = settings.API_READS_PER_HOUR if reads else settings.API_WRITES_PER_HOUR
         user = request.user
         who = user.pk if user.is_authenticated else request.META.get("REMOTE_ADDR", "")
-        hour, passed = divmod(int(time.time()), HOUR)
-        self._reset = HOUR - passed
-        key = f"{'reads' if reads else 'writes'}:{hour}:{who}"
-        try:
-            counters.add(key, 0, timeout=2 * HOUR)
-            count = counters.incr(key)
-        except (redis.RedisError, OSError, ValueError) as error:
-            log.warning("A request was not counted: %s", error)
+        counted = limits.count("reads" if reads else "writes", who)
+        if counted is None:
             return True
+        self._reset = counted.reset
         # On Django's request, where `RateLimitMiddleware` finds it.
-        counted = {"Limit": limit, "Remaining": max(limit - count, 0), "Reset": self._reset}
-        setattr(request._request, RATE_LIMIT, counted)
-        return bool(count <= limit)
+        told = {"Limit": limit, "Remaining": max(limit - counted.tries, 0), "Reset": counted.reset}
+        setattr(request._request, RATE_LIMIT, told)
+        return counted.tries <= limit
 
     def wait(self) -> float:
         """Seconds until the next hour begins."""

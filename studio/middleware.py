@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 
+from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -18,6 +19,23 @@ RATE_LIMIT = "rate_limit"
 """The attribute of a request that holds what was counted."""
 SANE_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 """What a sender may choose: nothing that breaks a line of a log or a header."""
+
+NOT_NEEDED = (
+    "accelerometer",
+    "camera",
+    "display-capture",
+    "geolocation",
+    "gyroscope",
+    "hid",
+    "magnetometer",
+    "microphone",
+    "midi",
+    "payment",
+    "serial",
+    "usb",
+    "xr-spatial-tracking",
+)
+"""What no page of ours asks a browser for, and so no script in it may."""
 
 _current: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -72,4 +90,39 @@ class RateLimitMiddleware:
         response = self._get_response(request)
         for name, value in getattr(request, RATE_LIMIT, {}).items():
             response[f"RateLimit-{name}"] = str(value)
+        return response
+
+
+class PolicyMiddleware:
+    """Tell browsers which of their powers the site does without."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Add ``Permissions-Policy`` to every answer."""
+        response = self._get_response(request)
+        response["Permissions-Policy"] = ", ".join(f"{power}=()" for power in NOT_NEEDED)
+        return response
+
+
+class KeepNothingMiddleware:
+    """Let no browser keep what somebody who is signed in was shown.
+
+    Else the Back button shows it to whoever sits there after the sign-out. ``no-store`` also
+    means that a page is asked for again when somebody comes back to it: for pages whose figures
+    change by the second that is what one wants, and it costs one quick request. Answers that
+    say themselves how long they may be kept (pictures, downloads) are left alone, and so are
+    pages that have not asked who is looking.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Add ``Cache-Control`` where a session was read and somebody is signed in."""
+        response = self._get_response(request)
+        session = request.session
+        if "Cache-Control" not in response and session.accessed and SESSION_KEY in session:
+            response["Cache-Control"] = "private, no-store"
         return response

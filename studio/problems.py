@@ -5,6 +5,7 @@ foresaw is logged and answered as a 500 that says nothing about our insides.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from math import ceil
@@ -19,21 +20,23 @@ from django.core.exceptions import (
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
-from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from batches import intake, lifecycle, messages
 from credits.ledger import InsufficientCredits
+from studio import failures
+from studio.failures import API
 from studio.middleware import current_request_id
 from tools.base import SettingsInvalid
 from tools.engines.guard import GuardLost
 from tools.registry import UnknownTool
 
 CONTENT_TYPE = "application/problem+json"
-API = "/api/"
 TRY_AGAIN_AFTER = 5
 """Seconds, when the database or the guard of images can't answer just now."""
+
+OUTAGES = (OperationalError, InterfaceError, GuardLost)
 
 IMAGE_STATUS = {"file_too_large": 413, "format_unsupported": 415}
 """Every other code of a refused image is a 422."""
@@ -120,24 +123,40 @@ def describe(result: dict[str, Any], **_about: Any) -> dict[str, Any]:
     return result
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Django's handler for addresses that lead nowhere."""
     if not request.path.startswith(API):
-        return defaults.page_not_found(request, exception)
+        return failures.page(request, 404)
     return _plain(problem(404, "not_found", _("There is nothing at this address.")))
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    """Django's handler for what somebody may not do; REST framework answers for the API."""
+    return failures.page(request, 403)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Django's handler for requests that it doesn't want to read."""
     if not request.path.startswith(API):
-        return defaults.bad_request(request, exception)
+        return failures.page(request, 400)
     return _plain(problem(400, "bad_request", _("This request can't be read.")))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler for failures outside of REST framework; Django has logged them."""
+    """Django's handler for failures outside of REST framework; Django has logged them.
+
+    It is called while the exception is handled: a database that is away is an outage, which
+    passes, and no fault of ours.
+    """
+    outage = isinstance(sys.exception(), OUTAGES)
     if not request.path.startswith(API):
-        return defaults.server_error(request)
+        if outage:
+            return failures.page(request, 503, retry_after=TRY_AGAIN_AFTER)
+        return failures.page(request, 500)
+    if outage:
+        response = _plain(_unavailable())
+        response["Retry-After"] = str(TRY_AGAIN_AFTER)
+        return response
     return _plain(_unforeseen())
 
 
@@ -175,7 +194,7 @@ def _of_django(error: Exception, _headers: dict[str, str]) -> Problem:
 def _of_outage(error: Exception, headers: dict[str, str]) -> Problem:
     log.error("Something that we need does not answer: %s", error)
     headers["Retry-After"] = str(TRY_AGAIN_AFTER)
-    return problem(503, "unavailable", _("The site is busy. Ask again in a moment."))
+    return _unavailable()
 
 
 def _of_refusal(refused: lifecycle.Refused, _headers: dict[str, str]) -> Problem:
@@ -239,7 +258,7 @@ _TRANSLATIONS: Sequence[tuple[Any, Callable[[Any, dict[str, str]], Problem]]] = 
     (intake.RowsInvalid, _of_rows),
     (SettingsInvalid, _of_settings),
     (UnknownTool, _of_unknown_tool),
-    ((OperationalError, InterfaceError, GuardLost), _of_outage),
+    (OUTAGES, _of_outage),
 )
 
 
@@ -289,6 +308,10 @@ def _encodable(value: Any) -> Any:
 def _unforeseen() -> Problem:
     detail = _("Something went wrong on our side. Try again; if it fails again, tell us this id.")
     return problem(500, "internal_error", detail)
+
+
+def _unavailable() -> Problem:
+    return problem(503, "unavailable", _("The site is busy. Ask again in a moment."))
 
 
 def _plain(body: Problem) -> JsonResponse:

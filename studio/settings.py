@@ -56,8 +56,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "studio.middleware.RequestIdMiddleware",
     "studio.middleware.RateLimitMiddleware",
-    "django.middleware.security.SecurityMiddleware",
+    "studio.middleware.PolicyMiddleware",
     "csp.middleware.CSPMiddleware",
+    "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -67,6 +68,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "studio.middleware.KeepNothingMiddleware",
+    "studio.failures.FailurePageMiddleware",
 ]
 
 TEMPLATES = [
@@ -81,6 +84,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "credits.context_processors.balance",
                 "accounts.context_processors.appearance",
+                "django.template.context_processors.i18n",
             ],
         },
     }
@@ -218,6 +222,7 @@ SPECTACULAR_SETTINGS = {
 
 # --- Language and time ----------------------------------------------------------------
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English")]  # what is complete; a second one brings the switch to all pages
 LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 TIME_ZONE = "UTC"
@@ -232,7 +237,10 @@ if HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # a balancer asks over plain HTTP
 SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+CSRF_FAILURE_VIEW = "studio.failures.csrf"
 CONTENT_SECURITY_POLICY = {
     # Everything comes from this site, and nothing is written into a page: no inline script, no
     # style attribute. `blob:` are files that somebody has just chosen and that are on their way.

@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.i18n import set_language
 
 from batches.urls import site_urlpatterns
 from studio import problems, views
@@ -20,9 +21,15 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("accounts/", include("accounts.urls")),
     path("healthz", views.healthz, name="healthz"),
+    path("favicon.ico", views.favicon, name="favicon"),
+    path("sw.js", views.worker, name="worker"),
+    path("offline/", views.offline, name="offline"),
+    path("site.webmanifest", views.manifest, name="manifest"),
+    path("language/", set_language, name="set_language"),
     path("api/v1/", include((api_v1, "api"))),
 ]
 
 handler400 = problems.bad_request
+handler403 = problems.forbidden
 handler404 = problems.not_found
 handler500 = problems.server_error

@@ -6,7 +6,7 @@ admin. They are stored as plain JSON, so a tool's ``run`` gets a dict and nothin
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from django.core.validators import RegexValidator
@@ -84,11 +84,11 @@ class ToolSettings(serializers.Serializer[dict[str, Any]]):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """The declared fields, with form defaults that mean what they say."""
         fields = super().get_fields()
-        for field in fields.values():
-            if isinstance(field, serializers.BooleanField):
-                field.default_empty_html = False  # an absent checkbox is a "no"
-            if field.default is not empty:
-                field.initial = field.default
+        for setting in fields.values():
+            if isinstance(setting, serializers.BooleanField):
+                setting.default_empty_html = False  # an absent checkbox is a "no"
+            if setting.default is not empty:
+                setting.initial = setting.default
         return fields
 
     def to_internal_value(self, data: Any) -> Any:
@@ -161,6 +161,17 @@ class SettingsInvalid(Exception):
 # --- Tools ----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Example:
+    """What the gallery's pictures of a tool are made of; `manage.py makeexamples` makes them.
+
+    ``photo`` is a file of the scikit-image package, ``settings`` go on top of the defaults.
+    """
+
+    photo: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Tool:
     """One thing that can be done to one picture.
 
@@ -181,6 +192,10 @@ class Tool:
     """Credits per image."""
     artefacts: ClassVar[tuple[str, ...]] = ()
     """Names of all the weights that it can use."""
+    icon: ClassVar[str] = "wand-sparkles"
+    """Its icon: a name in `styles/icons.txt`."""
+    example: ClassVar[Example | None] = None
+    """How the gallery shows what it does; without one it shows the icon."""
 
     Settings: ClassVar[type[ToolSettings]] = ImageSettings
 

@@ -1,31 +1,43 @@
 """One look at a batch: what its page and its polls show, in a fixed number of queries."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from math import ceil
 from typing import Any
 from urllib.parse import urlencode
+from zlib import crc32
 
-from django.db.models import Sum
+from django.db.models import Case, Q, QuerySet, Sum, Value, When
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
+from rest_framework.serializers import Field
 
-from batches import progress
+from batches import progress, triage
 from batches.models import Batch, Item
 from batches.states import BATCH_MOVES, RETRYABLE, BatchState, ItemState
 from batches.views import wording
 from batches.views.asking import tool_name, user_of, whole_number
 from credits import ledger
 from tools import registry
+from tools.base import Tool
 
 CARDS_PER_PAGE = 100
+QUIET = 15
+"""Polls without news, two seconds apart, after which a page asks less often."""
 
 WAITING_FOR_A_YES = {BatchState.READY, BatchState.SAMPLED}
+OVER = {BatchState.FINISHED, BatchState.CANCELLED}
 
-SHOWN = {"done": ItemState.DONE, "failed": ItemState.FAILED}
+SHOWN = {
+    "processing": Q(state=ItemState.RUNNING),
+    "done": Q(state=ItemState.DONE),
+    "review": Q(state=ItemState.DONE) & ~Q(review=[]),
+    "failed": Q(state=ItemState.FAILED),
+}
 """What the grid can be narrowed to."""
 
 _LETTERS = dict(zip(ItemState, "pqferdxc", strict=True))
@@ -42,12 +54,43 @@ class Segment:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a page that polls shows already; it sends this along and gets what differs."""
+    """What a page that polls shows already; it sends this along and gets what differs.
 
-    marks: str = ""
+    `marks` are those of each loaded stretch of cards, by its number. They go up in the address
+    of each poll: 500 cards take about 1,100 characters of the 4,094 that the server reads.
+    """
+
+    marks: Mapping[str, str] = field(default_factory=dict)
     controls: str = ""
     credits: str = ""
     said: str = ""
+    failed: str = ""
+    quiet: int = 0
+
+    @classmethod
+    def by(cls, sent: QueryDict) -> "Seen":
+        """What the page says that it shows."""
+        marks = {
+            name[1:]: sent.get(name, "") for name in sent if name[:1] == "m" and name[1:].isdigit()
+        }
+        names = ("controls", "credits", "said", "failed")
+        quiet = min(QUIET, max(0, whole_number(sent.get("quiet") or "0")))
+        return cls(marks=marks, quiet=quiet, **{name: sent.get(name, "") for name in names})
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Cards that were loaded together, and what they look like."""
+
+    number: str
+    marks: str
+
+
+@dataclass(frozen=True)
+class _Mark:
+    position: int
+    pk: int
+    look: str
 
 
 def look(request: HttpRequest, batch: Batch, query: QueryDict, seen: Seen) -> dict[str, Any]:
@@ -55,98 +98,229 @@ def look(request: HttpRequest, batch: Batch, query: QueryDict, seen: Seen) -> di
 
     `seen.marks` says which state each card of the page shows. So an answer holds the cards
     that have changed and no others, however late a poll or a worker's commit may be; times
-    would miss a change that was committed after a look but made before it.
+    would miss a change that was committed after a look but made before it. Cards are named by
+    their position in the batch, so that they stay where they are when the order would change.
     """
     now = timezone.now()
     counts = progress.of(batch, now=now)
     balance = ledger.balance(user_of(request))
-    show = query.get("show", "")
-    show = show if show in SHOWN else ""
-    total = {"done": counts.done, "failed": counts.failed}.get(show, counts.total)
-    pages = max(1, ceil(total / CARDS_PER_PAGE))
-    number = min(max(1, whole_number(query.get("page"))), pages)
-    items = batch.items.filter(state=SHOWN[show]) if show else batch.items.all()
-    first = (number - 1) * CARDS_PER_PAGE
-    states = list(
-        items.order_by("position").values_list("pk", "state", "attempt")[
-            first : first + CARDS_PER_PAGE
-        ]
-    )
-    marks = batch.state + "." + "".join(_mark(state, n) for _pk, state, n in states)
-    if show or _head(seen.marks) != batch.state:
-        # Another state may mean other buttons, and a filter other cards.
-        changed = [] if marks == seen.marks else [pk for pk, *_rest in states]
-    else:
-        before = dict(enumerate(_pairs(seen.marks)))
-        changed = [
-            pk
-            for n, (pk, state, attempt) in enumerate(states)
-            if before.get(n) != _mark(state, attempt)
-        ]
-    retryable = _retryable(batch) if counts.failed else 0
+    failed = triage.failures(batch) if counts.failed else []
+    show, cause = _narrowed(query)
+    grid = _grid(batch, query, seen, counts=counts, show=show, cause=cause, failed=failed)
+    retryable = sum(failure.can_run for failure in failed)
     # While it runs the steps name no figures, so that they stay as they are under the mouse.
     shown = bool(retryable) if counts.live else retryable
     controls = f"{batch.state}.{int(shown)}.{int(counts.done > 0)}"
     said = f"{counts.finished * 4 // (counts.total or 1)}{'f' * bool(counts.failed)}"
-    place = {
-        key: value for key, value in (("show", show), ("page", number)) if value not in ("", 1)
+    groups = triage.groups(failed)
+    triage_shown = bool(groups) and batch.state in RETRYABLE and not counts.live
+    causes = ".".join(f"{len(group.failures)}{group.key}" for group in groups) * triage_shown
+    failed_mark = f"{crc32(causes.encode()):x}"
+    news = grid["marks"] != dict(seen.marks) or controls != seen.controls
+    quiet = 0 if news else min(QUIET, seen.quiet + 1)
+    now_seen = {
+        "controls": controls,
+        "credits": balance.available,
+        "said": said,
+        "failed": failed_mark,
+        "quiet": quiet,
     }
-    now_seen = {"marks": marks, "controls": controls, "credits": balance.available, "said": said}
+    place = _place(show, cause, grid["page_number"])
     url = reverse("batches:poll", args=[batch.uid])
-    return {
+    return grid | {
         "batch": batch,
         "tool_name": tool_name(batch),
-        "settings_used": _settings_used(batch),
+        "settings_used": settings_used(batch.tool, batch.settings),
         "progress": counts,
-        "segments": _segments(counts),
+        "segments": segments(counts),
         "headline": wording.headline(batch, counts),
         "time_left": wording.time_left(counts.eta_seconds),
+        "ahead": _ahead(batch, counts),
         "age": wording.age(batch, now=now),
         "took": wording.took(batch),
         "credits": balance,
         "may_retry": batch.state in RETRYABLE,
         "retryable": retryable,
+        "failed_groups": groups if triage_shown else [],
+        "failed_total": len(failed),
+        "tool": tool_of(batch),
         "all_failed": batch.state == BatchState.FINISHED and not counts.done,
         "may_cancel": BatchState.CANCELLING in BATCH_MOVES[BatchState(batch.state)],
         "rest_credits": _rest_credits(batch) if counts.state in WAITING_FOR_A_YES else 0,
-        "cards": _cards(changed),
-        "whole_grid": bool(show) and marks != seen.marks,
         "show": show,
-        "page_number": number,
-        "pages": range(1, pages + 1),
-        "place": urlencode(place),
+        "cause": cause,
         "poll_url": f"{url}?{urlencode(place | now_seen)}",
+        "poll_seconds": 5 if quiet >= QUIET else 2,
+        "place": urlencode(place),
         "controls_changed": seen.controls != controls,
+        "triage_changed": seen.failed != failed_mark,
         "balance_changed": seen.credits != str(balance.available),
         "announcement": _announcement(counts, seen.said, said),
+        "notify": bool(getattr(user_of(request), "notify_browser", True)),
     }
 
 
-def _mark(state: str, attempt: int) -> str:
-    """Two characters that differ whenever a card looks different."""
-    return _LETTERS[ItemState(state)] + _DIGITS[attempt % len(_DIGITS)]
+def more(batch: Batch, query: QueryDict, seen: Seen) -> dict[str, Any]:
+    """The next stretch of cards for a page that has some already."""
+    show, cause = _narrowed(query)
+    failed = triage.failures(batch) if cause else []
+    have = {position for marks in seen.marks.values() for position, _look in _read(marks)}
+    wanted = _items(batch, show=show, cause=cause, failed=failed)
+    states = _states(wanted.exclude(position__in=have)[: CARDS_PER_PAGE + 1])
+    stretch, rest = states[:CARDS_PER_PAGE], states[CARDS_PER_PAGE:]
+    number = 1 + max((int(number) for number in seen.marks), default=0)
+    return {
+        "batch": batch,
+        "may_retry": batch.state in RETRYABLE,
+        "cards": _cards([mark.pk for mark in stretch]),
+        "stretches": [Stretch(str(number), _written(batch, stretch))],
+        "next_page": number + 1 if rest else 0,
+        "place": urlencode(_place(show, cause, 1)),
+    }
 
 
-def _head(marks: str) -> str:
-    return marks.partition(".")[0]
+def _narrowed(query: QueryDict) -> tuple[str, str]:
+    """What the grid is narrowed to: a state, and of the failed ones a cause."""
+    show = query.get("show", "")
+    show = show if show in SHOWN else ""
+    return show, query.get("cause", "")[:200] if show == "failed" else ""
 
 
-def _pairs(marks: str) -> list[str]:
-    cards = marks.partition(".")[2]
-    return [cards[n : n + 2] for n in range(0, len(cards), 2)]
+def _place(show: str, cause: str, number: int) -> dict[str, Any]:
+    everything = (("show", show), ("cause", cause), ("page", number))
+    return {key: value for key, value in everything if value not in ("", 1)}
+
+
+def _items(
+    batch: Batch, *, show: str, cause: str, failed: Iterable[triage.Failure]
+) -> QuerySet[Item]:
+    """The items that the grid shows; what failed comes first once the batch is over."""
+    items = batch.items.filter(SHOWN[show]) if show else batch.items.all()
+    if cause:
+        items = items.filter(uid__in=[failure.uid for failure in failed if failure.key == cause])
+    if batch.state in OVER:
+        first = Case(When(state=ItemState.FAILED, then=Value(0)), default=Value(1))
+        return items.order_by(first, "position")
+    return items.order_by("position")
+
+
+def _grid(
+    batch: Batch,
+    query: QueryDict,
+    seen: Seen,
+    *,
+    counts: progress.Progress,
+    show: str,
+    cause: str,
+    failed: Sequence[triage.Failure],
+) -> dict[str, Any]:
+    """The cards that a page does not show as they are, and where all of them are."""
+    items = _items(batch, show=show, cause=cause, failed=failed)
+    if seen.marks and not show:
+        return _changed(batch, seen)
+    if cause:
+        total = sum(failure.key == cause for failure in failed)
+    else:
+        total = {
+            "processing": counts.processing,
+            "done": counts.done,
+            "review": counts.needs_review,
+            "failed": counts.failed,
+        }.get(show, counts.total)
+    pages = max(1, ceil(total / CARDS_PER_PAGE))
+    number = min(max(1, whole_number(query.get("page"))), pages)
+    first = (number - 1) * CARDS_PER_PAGE
+    # A narrowed grid that is open keeps as many cards as were loaded.
+    length = CARDS_PER_PAGE * max(1, len(seen.marks))
+    states = _states(items[first : first + length])
+    stretches = [
+        Stretch(str(number + n), _written(batch, states[at : at + CARDS_PER_PAGE]))
+        for n, at in enumerate(range(0, max(1, len(states)), CARDS_PER_PAGE))
+    ]
+    marks = {stretch.number: stretch.marks for stretch in stretches}
+    same = bool(seen.marks) and marks == dict(seen.marks)
+    return {
+        "marks": marks,
+        "cards": [] if same else _cards([mark.pk for mark in states]),
+        "whole_grid": not same,
+        "stretches": stretches,
+        "page_number": number,
+        "pages": range(1, pages + 1),
+        "next_page": number + len(stretches) if first + length < total else 0,
+    }
+
+
+def _changed(batch: Batch, seen: Seen) -> dict[str, Any]:
+    """Those of the cards which a page has that look different by now."""
+    by_position = {mark.position: mark for mark in _states(batch.items.order_by("position"))}
+    head = _head(batch)
+    changed: list[int] = []
+    stretches: list[Stretch] = []
+    for number, marks in seen.marks.items():
+        before = list(_read(marks))
+        shown = [by_position[position] for position, _look in before if position in by_position]
+        all_of_them = marks.partition(".")[0] != head
+        looked = dict(before)
+        changed += [mark.pk for mark in shown if all_of_them or looked[mark.position] != mark.look]
+        stretches.append(Stretch(number, _written(batch, shown)))
+    return {
+        "marks": {stretch.number: stretch.marks for stretch in stretches},
+        "cards": _cards(changed),
+        "whole_grid": False,
+        "stretches": [s for s in stretches if s.marks != seen.marks[s.number]],
+        "page_number": 1,
+        "pages": range(1, 2),
+        "next_page": 0,
+    }
+
+
+def _states(items: QuerySet[Item]) -> list[_Mark]:
+    return [
+        _Mark(position, pk, _LETTERS[ItemState(state)] + _DIGITS[attempt % len(_DIGITS)])
+        for position, pk, state, attempt in items.values_list("position", "pk", "state", "attempt")
+    ]
+
+
+def _head(batch: Batch) -> str:
+    """What else the looks of cards depend on: whether they offer a retry."""
+    return str(int(batch.state in RETRYABLE))
+
+
+def _written(batch: Batch, marks: Sequence[_Mark]) -> str:
+    """Marks as text: runs of neighbours, each with its first position, two characters a card."""
+    runs = []
+    for _distance, run in groupby(enumerate(marks), key=lambda pair: pair[1].position - pair[0]):
+        cards = [mark for _n, mark in run]
+        runs.append(f"{cards[0].position}-{''.join(mark.look for mark in cards)}")
+    return ".".join([_head(batch), *runs])
+
+
+def _read(marks: str) -> Iterable[tuple[int, str]]:
+    """Positions and looks from what `_written` wrote; what it did not write is skipped."""
+    for run in marks.split(".")[1:]:
+        first, _dash, looks = run.partition("-")
+        if first.isdecimal():
+            for n in range(0, len(looks), 2):
+                yield int(first) + n // 2, looks[n : n + 2]
 
 
 def _cards(ids: Sequence[int]) -> list[Item]:
     if not ids:
         return []
-    found = Item.objects.filter(pk__in=ids).select_related("original").order_by("position")
-    return list(found.prefetch_related("results"))
+    found = Item.objects.filter(pk__in=ids).select_related("original")
+    by_id = {item.pk: item for item in found.prefetch_related("results")}
+    return [by_id[pk] for pk in ids if pk in by_id]
 
 
-def _retryable(batch: Batch) -> int:
-    """Failed items that have something to be run on; a file that was turned away was not kept."""
-    failed = batch.items.filter(state=ItemState.FAILED)
-    return failed.exclude(source_url="", original=None).count()
+def _ahead(batch: Batch, counts: progress.Progress) -> str:
+    """How many batches have images waiting before this one's first; asked until one begins."""
+    begun = counts.finished or counts.processing or not batch.started_at
+    if batch.state != BatchState.RUNNING or begun:
+        return ""
+    n = Batch.objects.ahead_of(batch).count()
+    if not n:
+        return _("Next in line")
+    return ngettext("{n} batch ahead", "{n} batches ahead", n).format(n=n)
 
 
 def _rest_credits(batch: Batch) -> int:
@@ -155,7 +329,7 @@ def _rest_credits(batch: Batch) -> int:
     return waiting.aggregate(n=Sum("held_price"))["n"] or 0
 
 
-def _segments(counts: progress.Progress) -> list[Segment]:
+def segments(counts: progress.Progress) -> list[Segment]:
     """The bar, longest part first, so that each covers the end of the one before."""
     good = counts.done - counts.needs_review
     parts = [
@@ -165,11 +339,11 @@ def _segments(counts: progress.Progress) -> list[Segment]:
         ("cancelled", counts.cancelled),
         ("processing", counts.processing),
     ]
-    segments, so_far = [], 0
+    drawn, so_far = [], 0
     for name, n in parts:
         so_far += n
-        segments.append(Segment(name, round(100 * so_far / (counts.total or 1), 2)))
-    return segments[::-1]
+        drawn.append(Segment(name, round(100 * so_far / (counts.total or 1), 2)))
+    return drawn[::-1]
 
 
 def _announcement(counts: progress.Progress, before: str, now: str) -> str:
@@ -186,16 +360,31 @@ def _announcement(counts: progress.Progress, before: str, now: str) -> str:
     return " ".join(told)
 
 
-def _settings_used(batch: Batch) -> list[tuple[str, str]]:
+def tool_of(batch: Batch) -> Tool | None:
+    """The batch's tool, if it still exists."""
+    try:
+        return registry.get(batch.tool)
+    except registry.UnknownTool:
+        return None
+
+
+def settings_used(slug: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Label and value of each setting; as they were stored when the tool is gone."""
     try:
-        fields = registry.get(batch.tool).Settings().fields
+        fields = registry.get(slug).Settings().fields
     except registry.UnknownTool:
-        return [(name, str(value)) for name, value in batch.settings.items()]
+        return [(name, str(value)) for name, value in settings.items()]
     shown = []
-    for name, value in batch.settings.items():
+    for name, value in settings.items():
         if value is None or name not in fields:
             continue
-        choices = getattr(fields[name], "choices", {})
-        shown.append((str(fields[name].label), str(choices.get(value, value))))
+        shown.append((str(fields[name].label), _value_in_words(fields[name], value)))
     return shown
+
+
+def _value_in_words(field: Field[Any, Any, Any, Any], value: Any) -> str:
+    """A setting's value as its form names it: a choice, a swatch, yes or no."""
+    if isinstance(value, bool):
+        return _("Yes") if value else _("No")
+    named = {**getattr(field, "choices", {}), **dict(field.style.get("swatches", ()))}
+    return str(named.get(value, value))

@@ -15,7 +15,7 @@ from rest_framework.fields import empty
 from accounts import plans
 from batches import drafts
 from batches.forms import NewBatchForm
-from batches.models import Original
+from batches.models import Batch, Original
 from batches.refusals import Refusal
 from batches.views import drafting
 from batches.views.asking import user_of
@@ -62,7 +62,7 @@ def as_left(
         form,
         originals=found.originals,
         refused=found.refused,
-        settings_form=_typed_settings(request, tool, found.fields),
+        settings_form=_taken_over(request, tool) or _typed_settings(request, tool, found.fields),
         status=status,
     )
 
@@ -146,6 +146,18 @@ def _fitting(tool: Tool, request: HttpRequest, short: ledger.InsufficientCredits
     """How many images the credits that are there would do."""
     price = tool.max_price(tool.clean(request.POST))
     return short.available // price if price else 0
+
+
+def _taken_over(request: HttpRequest, tool: Tool) -> dict[str, Any]:
+    """The settings of an own batch that the address names, `?from=<uid>`: those and no others."""
+    try:
+        uid = UUID(request.GET.get("from", ""))
+    except ValueError:
+        return {}
+    if not request.user.is_authenticated:
+        return {}
+    own = Batch.objects.visible_to(user_of(request)).filter(uid=uid, tool=tool.slug).first()
+    return dict(own.settings) if own else {}
 
 
 def _typed_settings(

@@ -1,6 +1,11 @@
-// What every page has: htmx, the theme switch, menus that close, tabs that listen to arrow keys.
+// What every page has: htmx, the theme switch, menus that close, tabs that listen to arrow keys,
+// and words for what fails.
 
 import "htmx.org";
+import "./site/connection.js";
+import "./site/copy.js";
+import "./site/failures.js";
 import "./site/menus.js";
+import "./site/renaming.js";
 import "./site/tabs.js";
 import "./site/theme.js";

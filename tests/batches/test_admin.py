@@ -1,8 +1,12 @@
 """Batches and items in the admin."""
 
+import re
+from datetime import timedelta
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.urls import reverse
+from django.utils import timezone
 
 from batches import lifecycle
 from batches.models import Batch
@@ -20,10 +24,16 @@ def admin_pages(client, staff):
     return client
 
 
-def act(client, action, *batches):
+def act(client, action, *batches, **fields):
     """Choose rows of the list and carry out an action on them."""
     chosen = [batch.pk for batch in batches]
-    return client.post(BATCHES, {"action": action, "_selected_action": chosen}, follow=True)
+    fields = {"action": action, "_selected_action": chosen} | fields
+    return client.post(BATCHES, fields, follow=True)
+
+
+def confirmed(client, action, *batches):
+    """Do so and say that it is meant."""
+    return act(client, action, *batches, confirmed="1")
 
 
 def test_the_list_shows_owner_counts_and_credits(admin_pages, alice):
@@ -34,7 +44,11 @@ def test_the_list_shows_owner_counts_and_credits(admin_pages, alice):
     page = admin_pages.get(BATCHES).content.decode()
 
     assert "alice@example.com" in page
-    assert '<td class="field-done_of">1/2</td>' in page
+    assert '<span class="studio-done">1/2</span>' in page
+    assert re.findall(r'<rect class="(\w+)" width="([\d.]+)"', page) == [
+        ("failed", "100.0"),
+        ("done", "50.0"),
+    ]
     assert '<td class="field-failed">1</td>' in page
     assert '<td class="field-credits">1</td>' in page
 
@@ -123,7 +137,7 @@ def test_staff_cancel_batches_and_are_told_which_could_not_be(admin_pages, alice
     running = lifecycle.start(make_batch(alice, 2))
     over = bare_batch(alice, state=BatchState.FINISHED, name="Over <b>")
 
-    page = act(admin_pages, "cancel", running, over).content.decode()
+    page = confirmed(admin_pages, "cancel", running, over).content.decode()
 
     running.refresh_from_db()
     assert running.state == BatchState.CANCELLED
@@ -139,7 +153,10 @@ def test_each_action_leaves_a_line_in_the_log(admin_pages, staff, alice, fake_to
     act(admin_pages, "resume", batch)
 
     lines = LogEntry.objects.filter(user=staff, object_id=str(batch.pk)).order_by("pk")
-    assert [line.change_message for line in lines] == ["paused by staff", "resumed by staff"]
+    assert [line.change_message for line in lines] == [
+        "paused by staff: running → paused",
+        "resumed by staff: paused → running",
+    ]
     batch.refresh_from_db()
     assert batch.state == BatchState.RUNNING
 
@@ -150,7 +167,7 @@ def test_retrying_for_an_owner_without_credits_is_refused_in_words(admin_pages, 
     balance = ledger.balance(alice).available
     ledger.adjust(alice, -balance, actor=alice, note="emptied", key="empty")
 
-    page = act(admin_pages, "retry_failed", batch)
+    page = confirmed(admin_pages, "retry_failed", batch)
 
     batch.refresh_from_db()
     assert batch.state == BatchState.FINISHED
@@ -162,7 +179,7 @@ def test_retry_runs_what_failed_again(admin_pages, alice, fake_tool):
     item = bare_item(batch, state=ItemState.FAILED, error_code="source_not_found")
     give(alice, 10)
 
-    act(admin_pages, "retry_failed", batch)
+    confirmed(admin_pages, "retry_failed", batch)
 
     item.refresh_from_db()
     assert item.state == ItemState.QUEUED
@@ -175,3 +192,100 @@ def test_staff_without_the_right_see_no_actions(client, alice, bob):
     client.force_login(bob)
 
     assert client.get(BATCHES).status_code == 403
+
+
+@pytest.mark.parametrize("action", ["cancel", "retry_failed"])
+def test_what_stops_work_or_costs_somebody_credits_asks_first(admin_pages, alice, action):
+    batch = bare_batch(alice, state=BatchState.RUNNING, name="Mugs")
+    bare_item(batch, state=ItemState.FAILED)
+
+    page = act(admin_pages, action, batch).content.decode()
+
+    batch.refresh_from_db()
+    assert batch.state == BatchState.RUNNING
+    assert not LogEntry.objects.exists()
+    assert "0 of 1 done, 1 failed, 0 credits on hold" in page
+    assert f'name="_selected_action" value="{batch.pk}"' in page
+    assert 'name="confirmed"' in page
+
+
+def test_the_list_can_be_narrowed_to_an_owner(admin_pages, alice, bob):
+    wanted, _other = bare_batch(bob), bare_batch(alice)
+
+    page = admin_pages.get(BATCHES, {"owner__id__exact": bob.pk})
+
+    assert list(page.context["cl"].result_list) == [wanted]
+    assert f'href="?owner__id__exact={bob.pk}"' in page.content.decode()
+
+
+def test_an_item_shows_its_pictures_to_staff(admin_pages, alice, fake_tool, media, run_jobs):
+    batch = make_batch(alice, 1)
+    lifecycle.start(batch)
+    batch.items.update(rung_at=None)
+    run_jobs()
+    item = batch.items.get()
+
+    page = admin_pages.get(reverse("admin:batches_item_change", args=[item.pk])).content.decode()
+
+    addresses = re.findall(r'<img src="([^"]+\.webp)"', page)
+    assert len(addresses) == 2
+    for address in addresses:
+        answer = admin_pages.get(address)
+        assert answer["Content-Type"] == "image/webp"
+        assert b"".join(answer.streaming_content)[8:12] == b"WEBP"
+
+
+def test_pictures_are_shown_to_staff_alone(client, admin_pages, alice, bob, fake_tool, media):
+    item = make_batch(alice, 1).items.get()
+    address = reverse("admin:batches_item_picture", args=[item.pk, "original"])
+
+    shown = admin_pages.get(address)
+    assert b"".join(shown.streaming_content)
+    assert shown.status_code == 200
+    assert admin_pages.get(address.replace("original", "result")).status_code == 404
+    assert admin_pages.get(address.replace("original", "nonsense")).status_code == 404
+    client.force_login(alice)
+    assert client.get(address).status_code == 302
+    bob.is_staff = True
+    bob.save()
+    client.force_login(bob)
+    assert client.get(address).status_code == 403
+
+
+def test_an_item_lists_what_was_tried_before(admin_pages, alice):
+    tried = {
+        "attempt": 1,
+        "code": "source_not_found",
+        "params": {},
+        "started_at": "2026-11-26T10:00:00+00:00",
+        "ended_at": "2026-11-26T10:00:01.5+00:00",
+    }
+    item = bare_item(bare_batch(alice), state=ItemState.FAILED, history=[tried])
+
+    page = admin_pages.get(reverse("admin:batches_item_change", args=[item.pk])).content.decode()
+
+    assert "There is nothing at this address (404)." in page
+    assert "2026-11-26 10:00:01" in page
+
+
+def test_failures_of_a_day_are_counted_by_their_reason(admin_pages, alice):
+    now = timezone.now()
+    for number, code in enumerate(["no_subject", "file_empty", "no_subject"]):
+        batch = bare_batch(alice)
+        bare_item(batch, state=ItemState.FAILED, error_code=code, finished_at=now)
+        if not number:
+            old = {"error_code": "file_damaged", "finished_at": now - timedelta(days=2)}
+            bare_item(batch, state=ItemState.FAILED, position=1, **old)
+
+    page = admin_pages.get(ITEMS)
+
+    failures = page.context["failures"]
+    assert failures["total"] == 3
+    assert [(row["error_code"], row["n"], row["batches"]) for row in failures["rows"]] == [
+        ("no_subject", 2, 2),
+        ("file_empty", 1, 1),
+    ]
+    assert "The file is empty." in page.content.decode()
+    narrowed = admin_pages.get(f"{ITEMS}?{failures['rows'][0]['query']}")
+    assert {item.error_code for item in narrowed.context["cl"].result_list} == {"no_subject"}
+    assert narrowed.context["cl"].result_count == 2

@@ -426,6 +426,14 @@ def test_the_list_is_ones_own_newest_first(alices, alice, bob):
     assert listed["results"][0] == alices.get(at(new)).json()
 
 
+def test_the_list_leaves_single_images_of_the_pages_out(alices, alice):
+    single = bare_batch(alice, name="One mug", single=True)
+    bare_batch(alice, name="Mugs")
+
+    assert [one["name"] for one in alices.get("/api/v1/batches").json()["results"]] == ["Mugs"]
+    assert alices.get(f"/api/v1/batches/{single.uid}").status_code == 200
+
+
 def test_the_list_can_be_narrowed(alices, alice):
     long_ago = timezone.now() - timedelta(days=9)
     old = bare_batch(alice, created_at=long_ago, state=BatchState.FINISHED)

@@ -1,13 +1,17 @@
 """The verbs on a batch, each in each state: what moves, what is held, what is refused."""
 
+from datetime import timedelta
+
 import pytest
 import redis
 from django.db import transaction
 from django.utils import timezone
 
 from accounts import plans
-from batches import dispatch, intake, lifecycle, pipeline
-from batches.models import Batch, Item
+from batches import dispatch, intake, lifecycle, pipeline, storage
+from batches.exports import archive
+from batches.models import Batch, Draft, DraftImage, Item, Original, Result
+from batches.reconcile import sweep_orphans
 from batches.sources.base import Row
 from batches.states import BatchState, ItemState
 from credits import ledger
@@ -24,6 +28,7 @@ VERBS = {
     "resume": lifecycle.resume,
     "cancel": lifecycle.cancel,
     "retry": lifecycle.retry,
+    "delete": lifecycle.delete,
 }
 
 
@@ -658,6 +663,7 @@ ALLOWED = {
     "resume": {"paused"},
     "cancel": {"ready", "running", "sampled", "paused"},
     "retry": {"running", "paused", "sampled", "finished"},
+    "delete": {"ready", "finished", "cancelled"},
 }
 
 
@@ -677,6 +683,120 @@ def test_a_verb_is_refused_in_every_state_that_is_not_its_own(alice, verb, state
             VERBS[verb](batch)
         assert conflict.value.detail
         assert figures(batch) == before
+
+
+# --- delete ---------------------------------------------------------------------------
+
+
+def stored(media) -> list[str]:
+    return sorted(path.name for path in media.rglob("*") if path.is_file())
+
+
+def test_a_deleted_batch_leaves_no_row_and_no_file(
+    alice, media, run_jobs, django_capture_on_commit_callbacks
+):
+    batch = batch_with_failures(alice, run_jobs, count=3)
+    entries = ledger.entries(alice).count()
+    spent = ledger.balance(alice)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        assert lifecycle.delete(batch)
+
+    assert not Batch.objects.exists()
+    assert not Item.objects.exists()
+    assert not Result.objects.exists()
+    assert not Original.objects.exists()
+    assert stored(media) == []
+    assert (ledger.entries(alice).count(), ledger.balance(alice)) == (entries, spent)
+
+
+def test_a_batch_is_deleted_by_one_only(alice):
+    batch = make_batch(alice, 1)
+
+    assert lifecycle.delete(batch)
+    assert not lifecycle.delete(batch)
+
+
+def test_an_original_that_another_batch_uses_stays(
+    alice, media, run_jobs, django_capture_on_commit_callbacks
+):
+    batch, other = make_batch(alice, 2), make_batch(alice, 1)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        lifecycle.delete(batch)
+
+    assert [original.name for original in Original.objects.all()] == ["photo-1.png"]
+    assert len(stored(media)) == 2
+    lifecycle.start(other)
+    run_jobs()
+    assert states(other) == ["done"]
+
+
+def test_an_original_that_lies_on_a_tools_page_stays(alice, media):
+    batch = make_batch(alice, 1)
+    draft = Draft.objects.create(owner=alice, tool="fake")
+    DraftImage.objects.create(draft=draft, original=Original.objects.get())
+
+    lifecycle.delete(batch)
+
+    assert Original.objects.count() == 1
+    assert draft.images.count() == 1
+
+
+def test_who_dies_between_rows_and_files_leaves_them_to_the_sweeper(alice, media, run_jobs):
+    batch = batch_with_failures(alice, run_jobs, count=2)
+
+    lifecycle.delete(batch)  # the test's transaction never commits: no file was touched
+    assert len(stored(media)) == 6
+    removed = sweep_orphans(now=timezone.now() + timedelta(hours=2))
+
+    assert removed == 6
+    assert stored(media) == []
+
+
+def test_a_storage_that_is_away_stops_no_deletion(
+    alice, media, monkeypatch, django_capture_on_commit_callbacks
+):
+    def away(*_):
+        raise OSError("away")
+
+    batch = make_batch(alice, 1)
+    monkeypatch.setattr(storage, "delete", away)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        assert lifecycle.delete(batch)
+
+    assert not Batch.objects.exists()
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_a_verb_on_a_batch_that_has_been_deleted_is_refused_or_does_nothing(alice, verb):
+    batch = make_batch(alice, 1)
+    lifecycle.delete(batch)
+
+    if verb == "delete":
+        assert not lifecycle.delete(batch)
+    else:
+        with pytest.raises(lifecycle.StateConflict):
+            VERBS[verb](batch)
+
+
+def test_a_batch_that_was_deleted_after_its_last_image_needs_no_closing(alice):
+    assert not lifecycle.close_if_finished(123)
+
+
+def test_a_download_of_a_deleted_batch_breaks_off(
+    alice, media, run_jobs, django_capture_on_commit_callbacks
+):
+    batch = batch_with_failures(alice, run_jobs, count=3, failed=())
+    download = iter(archive.stream(batch))
+    next(download)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        lifecycle.delete(batch)
+
+    with pytest.raises(RuntimeError, match="not in the storage any more"):
+        list(download)
 
 
 # --- close ----------------------------------------------------------------------------
@@ -805,10 +925,10 @@ def test_an_item_that_can_not_be_settled_does_not_keep_the_others(alice, monkeyp
         in_hand(batch, position=position, lease_until=timezone.now())
     put_back = lifecycle.put_back
 
-    def broken(item, **fields):
+    def broken(item, *why, **fields):
         if item.position == 0:
             raise ledger.HoldExhausted("broken")
-        return put_back(item, **fields)
+        return put_back(item, *why, **fields)
 
     monkeypatch.setattr(lifecycle, "put_back", broken)
 
@@ -850,3 +970,52 @@ def test_a_valkey_that_is_away_stops_no_verb(alice, monkeypatch, caplog, tmp_pat
 
     assert started.state == BatchState.RUNNING
     assert "could not be rung" in caplog.text
+
+
+# --- What is tried again, and on what -------------------------------------------------
+
+
+def test_a_retry_remembers_the_try_that_failed(alice, fake_tool):
+    batch = bare_batch(alice, state=BatchState.FINISHED)
+    give(alice, 10)
+    item = bare_item(
+        batch, state=ItemState.FAILED, error_code="source_not_found", error_params={"status": 410}
+    )
+
+    lifecycle.retry(batch)
+
+    item.refresh_from_db()
+    (entry,) = item.history
+    assert (entry["attempt"], entry["code"], entry["params"]) == (
+        0, "source_not_found", {"status": 410},
+    )  # fmt: skip
+
+
+def test_one_bad_address_among_the_repairs_moves_nothing(alice, fake_tool):
+    batch = bare_batch(alice, state=BatchState.FINISHED)
+    give(alice, 10)
+    good, bad = (bare_item(batch, state=ItemState.FAILED, position=n) for n in range(2))
+
+    with pytest.raises(lifecycle.AddressRefused) as refused:
+        lifecycle.retry(
+            batch,
+            repairs={
+                good.uid: lifecycle.Repair(url="https://example.com/a.png"),
+                bad.uid: lifecycle.Repair(url="ftp://example.com/a.png"),
+            },
+        )
+
+    assert refused.value.code == "source_not_allowed"
+    assert batch.items.filter(state=ItemState.FAILED, source_url="http://a.example/").count() == 2
+    assert ledger.balance(alice).held == 0
+
+
+def test_somebody_elses_original_is_no_repair(alice, bob, fake_tool):
+    batch = bare_batch(alice, state=BatchState.FINISHED)
+    item = bare_item(batch, state=ItemState.FAILED)
+
+    with pytest.raises(lifecycle.Refused):
+        lifecycle.retry(batch, repairs={item.uid: lifecycle.Repair(original=make_original(bob))})
+
+    item.refresh_from_db()
+    assert (item.state, item.original) == (ItemState.FAILED, None)

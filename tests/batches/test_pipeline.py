@@ -1,6 +1,7 @@
 """One item from claim to settlement, however it goes."""
 
 import hashlib
+import io
 import os
 import threading
 import time
@@ -889,3 +890,59 @@ def test_workers_rings_and_settlements_leave_no_thread_behind(alice, run_jobs):
     assert batch.state == BatchState.FINISHED
     assert [thread.name for thread in threading.enumerate() if "lease" in thread.name] == []
     assert dispatch.connection().llen("rq:queue:cpu") == 0
+
+
+# --- Too large, and made smaller ------------------------------------------------------
+
+
+def large_photo() -> bytes:
+    """A JPEG of 60 megapixels and more than 20 MB."""
+    import numpy as np
+
+    noise = np.random.default_rng(1).integers(0, 256, (800, 1200, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(noise).resize((9600, 6400), Image.Resampling.BICUBIC).save(
+        out, "JPEG", quality=95
+    )
+    return out.getvalue()
+
+
+def test_a_picture_beyond_the_limits_is_made_smaller_when_somebody_asks(alice, media):
+    data = large_photo()
+    assert len(data) > images.LIMITS.max_bytes
+
+    with pytest.raises(intake.ImageRefused) as refused:
+        intake.receive(alice, data, name="big.jpg")
+    original, _new = intake.receive(alice, data, name="big.jpg", shrink=True)
+
+    assert refused.value.code == "file_too_large"
+    assert original.width * original.height <= images.LIMITS.max_pixels
+    assert round(original.width / original.height, 2) == 1.5
+    kept = storage.read(storage.ORIGINALS, original.key)
+    assert len(kept) <= images.LIMITS.max_bytes
+    with Image.open(io.BytesIO(kept)) as picture:
+        assert picture.size == (original.width, original.height)
+
+
+def test_a_passing_error_is_remembered_with_its_cause(alice):
+    batch = started(alice, settings={"trouble": "transient"})
+    item = only(batch)
+
+    pipeline.run(item.pk)
+
+    item.refresh_from_db()
+    assert [entry["code"] for entry in item.history] == ["no_subject"]
+    assert item.history[0]["started_at"] < item.history[0]["ended_at"]
+
+
+def test_an_original_that_is_too_large_for_a_model_gets_as_small_as_it_says(alice):
+    batch = started(alice)
+    past = {"attempt": 1, "code": "dimensions_too_large", "params": {"max": 0.001}}
+    item = only(batch)
+    item.shrink, item.history = True, [past]
+    item.save()
+
+    pipeline.run(item.pk)
+
+    result = Result.objects.get()
+    assert (result.width, result.height) == (36, 27)

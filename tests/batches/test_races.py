@@ -19,6 +19,7 @@ from batches.reconcile import reconcile
 from batches.sources.base import Row
 from batches.states import BatchState, ItemState
 from credits import ledger
+from tests.batches import fetch_server
 from tests.batches.races import at_once, refusals
 from tests.factories import give, make_original, picture
 from tools import registry
@@ -193,6 +194,110 @@ def test_a_pause_and_the_last_image_at_once_end_the_batch(alice):
         at_once(partial(pipeline._process, item), partial(lifecycle.pause, batch))
 
         assert state_of(batch) == BatchState.FINISHED
+
+
+def test_two_deletions_at_once_have_one_winner(alice, media):
+    for _ in range(10):
+        batch = ready(alice, 3)
+
+        answers = at_once(*[partial(lifecycle.delete, batch)] * 2)
+
+        assert sorted(answers) == [False, True]
+        assert files(media) == []
+
+
+def test_two_batches_of_the_same_picture_deleted_at_once_take_it_along(alice, media):
+    for _ in range(10):
+        batches = [ready(alice), ready(alice)]
+
+        answers = at_once(*[partial(lifecycle.delete, batch) for batch in batches])
+
+        assert answers == [True, True]
+        assert not Original.objects.exists()
+        assert files(media) == []
+
+
+def test_a_deletion_and_a_new_batch_of_the_same_picture_at_once_lose_nothing(alice, media):
+    outcomes = Counter()
+    for _ in range(20):
+        old = ready(alice)
+        row = Row(upload=str(Original.objects.get().uid))
+
+        def create(row=row):
+            try:
+                return lifecycle.create(alice, registry.get("fake"), [row])
+            except intake.RowsInvalid as invalid:
+                return invalid.errors[0].code
+
+        _deleted, made = at_once(partial(lifecycle.delete, old), create)
+
+        outcomes[isinstance(made, Batch)] += 1
+        if isinstance(made, Batch):
+            pipeline.run(lifecycle.start(made).items.get().pk)
+            assert states(made) == ["done"]
+            assert lifecycle.delete(made)
+        else:
+            assert made == "source_missing"
+        assert files(media) == []
+    assert outcomes.total() == 20
+
+
+def test_a_deletion_while_a_worker_has_the_same_picture_in_hand_loses_nothing(alice, media):
+    for _ in range(10):
+        old, other = ready(alice), started(alice, 1)
+        item = claim(other)
+
+        at_once(partial(pipeline._process, item), partial(lifecycle.delete, old))
+
+        assert states(other) == ["done"]
+        assert Original.objects.count() == 1
+        assert len(files(media)) == 4
+        lifecycle.delete(other)
+
+
+def test_a_deletion_and_a_retry_at_once_leave_nothing_on_hold(alice):
+    for _ in range(10):
+        batch = started(alice, 1)
+        fail(batch, 0)
+        lifecycle.close_if_finished(batch.pk)
+        before = ledger.balance(alice)
+
+        answers = at_once(partial(lifecycle.retry, batch), partial(lifecycle.delete, batch))
+
+        assert refusals(answers) == [lifecycle.StateConflict]
+        if Batch.objects.filter(pk=batch.pk).exists():
+            lifecycle.cancel(batch)
+        assert ledger.balance(alice) == before
+
+
+def test_a_picture_that_is_deleted_while_its_twin_comes_in_is_fetched_again(
+    alice, media, server, monkeypatch
+):
+    batch = lifecycle.create(alice, registry.get("fake"), [Row(url=server.url("/ok"))])
+    give(alice, 2)
+    pk = lifecycle.start(batch).items.get().pk
+    receive = intake.receive
+    twin, _new = receive(alice, fetch_server.PNG, name="twin.png")
+    old = lifecycle.create(alice, registry.get("fake"), [Row(upload=str(twin.uid))])
+
+    def rival(*args, **kwargs):
+        """The other batch goes right after the bytes were found to be known."""
+        found = receive(*args, **kwargs)
+        if Batch.objects.filter(pk=old.pk).exists():
+            assert not found[1]
+            at_once(partial(lifecycle.delete, old))
+        return found
+
+    monkeypatch.setattr(intake, "receive", rival)
+    pipeline.fetch([pk])
+    assert states(batch) == ["queued"]
+    Item.objects.update(retry_at=None)
+
+    pipeline.fetch([pk])
+    pipeline.run(pk)
+
+    assert states(batch) == ["done"]
+    assert Original.objects.count() == 1
 
 
 # --- Workers --------------------------------------------------------------------------

@@ -51,7 +51,10 @@ def complaints() -> list[str]:
 @pytest.fixture
 def page(chromium, live_server, complaints) -> Iterator[Page]:
     """An empty page of a fresh visitor."""
-    context = chromium.new_context(base_url=live_server.url, accept_downloads=True)
+    # A service worker would stand between the page and `page.route`; test_shell.py lets it in.
+    context = chromium.new_context(
+        base_url=live_server.url, accept_downloads=True, service_workers="block"
+    )
     context.set_default_timeout(15_000)
     page = context.new_page()
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -20,7 +20,7 @@ def limited(settings):
 def at_ten_to_nine(monkeypatch):
     """The clock of the counters; set it forward by changing the value."""
     clock = [1_800_000_000 // 3600 * 3600 + 3000]
-    monkeypatch.setattr("studio.api.time.time", lambda: clock[0])
+    monkeypatch.setattr("accounts.limits.time.time", lambda: clock[0])
     return clock
 
 

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from PIL import Image, ImageColor
 from rest_framework import serializers
 
-from tools.base import ColourField, ImageSettings, Output, Tool, ToolError
+from tools.base import ColourField, Example, ImageSettings, Output, Tool, ToolError
 from tools.engines import matting, weights
 from tools.registry import register
 
@@ -59,6 +59,8 @@ class RemoveBackground(Tool):
     name = _("Remove background")
     description = _("Cut the subject out and put it on nothing, or on a colour.")
     artefacts = ("u2net", "u2netp", "isnet")
+    icon = "scissors"
+    example = Example("coffee.png")
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:

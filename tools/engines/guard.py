@@ -51,7 +51,7 @@ import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn, Self, cast
@@ -100,15 +100,24 @@ class Allowance:
 
 ALLOWANCE: Final = Allowance()
 
+SHRINKABLE: Final = Limits(
+    max_bytes=100 * images.MEBIBYTE, max_pixels=1_000_000_000, max_side=65_535
+)
+"""What may be made smaller. JPEGs are decoded at a fraction of their size; for the other formats
+the child's memory is the bound, about 150 megapixels."""
+SHRINKING_TAKES: Final = 4
+"""Times as many seconds as looking at a file may take."""
+
 
 @dataclass(frozen=True)
 class Inspection:
     """What is known of a file that was taken.
 
-    ``width`` and ``height`` are those of the upright picture. ``normalised`` is a PNG to keep in
-    place of a file that is rotated by EXIF, not 8-bit RGB or grey, not sRGB, or of a format that
-    browsers don't show; None where the file stays as it is. ``sha256`` and ``bytes`` are those of
-    the file as received. ``peak_memory`` is what the child used, in bytes of resident memory.
+    ``width`` and ``height`` are those of the upright picture. ``normalised`` is a file of the
+    format ``kept_as`` to keep in place of one that is rotated by EXIF, not 8-bit RGB or grey, not
+    sRGB, of a format that browsers don't show, or too large; None where the file stays as it is.
+    ``sha256`` and ``bytes`` are those of the file as received. ``peak_memory`` is what the child
+    used, in bytes of resident memory.
     """
 
     format: str
@@ -117,6 +126,7 @@ class Inspection:
     sha256: str
     bytes: int
     normalised: builtins.bytes | None
+    kept_as: str | None
     thumbnail: builtins.bytes
     peak_memory: int = field(compare=False)
 
@@ -162,19 +172,31 @@ class Guard:
             self._server = None
 
     def inspect(
-        self, source: bytes | str | os.PathLike[str], *, limits: Limits = LIMITS
+        self,
+        source: bytes | str | os.PathLike[str],
+        *,
+        limits: Limits = LIMITS,
+        shrink: bool = False,
     ) -> Inspection:
         """Find out whether a file is an image that is taken, and what is to be known of it.
 
+        With ``shrink`` a file beyond ``limits`` but within `SHRINKABLE` is taken as a smaller one.
         Raises `ImageProblem` when it is not, and `GuardLost` when that could not be found out.
         """
-        with _descriptor(source, limits=limits) as (file, size):
+        with _descriptor(source, limits=SHRINKABLE if shrink else limits) as (file, size):
             kind = images.check_format(os.pread(file, images.HEAD_BYTES, 0))
-            request = json.dumps([kind, asdict(limits), asdict(self._allowance)]).encode()
+            times = SHRINKING_TAKES if shrink else 1
+            allowance = replace(
+                self._allowance,
+                cpu_seconds=self._allowance.cpu_seconds * times,
+                seconds=self._allowance.seconds * times,
+            )
+            request = json.dumps([kind, asdict(limits), asdict(allowance), shrink]).encode()
+            patience = allowance.seconds + _PATIENCE
             digest = ""
             for _ in range(_ATTEMPTS):
                 try:
-                    with self._slots, self._call(request, file) as call:
+                    with self._slots, self._call(request, file, patience=patience) as call:
                         digest = digest or _sha256(source, file)  # while the child is at work
                         findings, thumbnail, normalised = call.answer(limits=limits)
                 except _Interrupted as interruption:
@@ -187,15 +209,16 @@ class Guard:
                     sha256=digest,
                     bytes=size,
                     normalised=normalised or None,
+                    kept_as=str(findings["kept_as"]) if normalised else None,
                     thumbnail=thumbnail,
                     peak_memory=int(findings["peak_memory"]),
                 )
         raise GuardLost(f"The guard was interrupted {_ATTEMPTS} times.")
 
     @contextmanager
-    def _call(self, request: bytes, file: int) -> "Iterator[_Call]":
+    def _call(self, request: bytes, file: int, *, patience: float) -> "Iterator[_Call]":
         """Send a request; a server that turns out to be dead or deaf is put away."""
-        call = _Call(patience=self._allowance.seconds + _PATIENCE)
+        call = _Call(patience=patience)
         try:
             with self._lock:
                 server = self._running()
@@ -238,9 +261,11 @@ _shared: Final = Guard()
 atexit.register(_shared.close)
 
 
-def inspect(source: bytes | str | os.PathLike[str], *, limits: Limits = LIMITS) -> Inspection:
+def inspect(
+    source: bytes | str | os.PathLike[str], *, limits: Limits = LIMITS, shrink: bool = False
+) -> Inspection:
     """`Guard.inspect` by the one guard of this process, which is started at the first call."""
-    return _shared.inspect(source, limits=limits)
+    return _shared.inspect(source, limits=limits, shrink=shrink)
 
 
 def start() -> None:
@@ -379,6 +404,8 @@ def _understood(text: bytes, *, limits: Limits) -> dict[str, Any]:
         sides = int(findings["width"]), int(findings["height"])
         if not 0 < min(sides) <= max(sides) <= limits.max_side:
             raise _nonsense()
+        if findings["kept_as"] not in images.EXTENSIONS:
+            raise _nonsense()
     except (ValueError, LookupError, TypeError, AttributeError):
         raise _nonsense() from None
     return cast("dict[str, Any]", findings)
@@ -443,6 +470,68 @@ def examine(file: BinaryIO, *, kind: str, limits: Limits) -> tuple[int, int, byt
         if image and out_of_memory:
             raise images.too_large(*image.size, limits=limits, detail=repr(error)) from error
         raise ImageProblem("file_damaged", detail=repr(error)) from error
+
+
+def _is_too_large(file: BinaryIO, *, kind: str, limits: Limits) -> bool:
+    """Whether `examine` would refuse the file for its size alone."""
+    file.seek(0, os.SEEK_END)
+    size = file.tell()
+    file.seek(0)
+    if size > limits.max_bytes:
+        return True
+    try:
+        images.open_original(file, kind=kind, limits=limits)
+    except ImageProblem as problem:
+        return problem.code == "dimensions_too_large"
+    except Exception:  # noqa: BLE001 - damaged: `examine` says so
+        return False
+    finally:
+        file.seek(0)
+    return False
+
+
+def reduce(file: BinaryIO, *, kind: str, limits: Limits) -> tuple[int, int, bytes, bytes, str]:
+    """Width, height, thumbnail, and the file to keep of a picture that is too large; its format.
+
+    It loses no more pixels than it has to.
+    """
+    image: Image.Image | None = None
+    try:
+        image = images.open_original(file, kind=kind, limits=SHRINKABLE)
+        if _can_be_drafted(image, kind=kind):
+            _draft_to(image, limits=limits)
+        picture = images.fitted(
+            images.upright_srgb(image), max_pixels=limits.max_pixels, max_side=limits.max_side
+        )
+        thumbnail = images.thumbnail(picture)
+        kept_as = "png" if picture.has_transparency_data else "jpg"
+        while True:
+            quality = None if kept_as == "png" else 92
+            kept = images.encode(picture, format=kept_as, quality=quality)
+            if len(kept) <= limits.max_bytes:
+                return *picture.size, thumbnail, kept, kept_as
+            pixels = picture.width * picture.height * 2 // 3
+            picture = images.fitted(picture, max_pixels=pixels, max_side=limits.max_side)
+    except ImageProblem:
+        raise
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        out_of_memory = isinstance(error, MemoryError) or "memory" in str(error).lower()
+        if image and out_of_memory:
+            raise images.too_large(*image.size, limits=limits, detail=repr(error)) from error
+        raise ImageProblem("file_damaged", detail=repr(error)) from error
+
+
+def _draft_to(image: Image.Image, *, limits: Limits) -> None:
+    """Have a huge JPEG decoded at a half, a quarter or an eighth.
+
+    Up to twice as many pixels as are wanted fit into the child's memory, and the fewer are lost.
+    """
+    for scale in (1, 2, 4, 8):
+        width, height = image.width // scale, image.height // scale
+        if width * height <= 2 * limits.max_pixels:
+            break
+    if scale > 1:
+        image.draft(None, (width, height))
 
 
 _THUMBNAIL_SOURCE: Final = 480
@@ -554,18 +643,23 @@ def _run_child(request: bytes, file: int, answer: int, *, server: int) -> NoRetu
     os.dup2(answer, _ANSWER)
     os.dup2(1, 2)  # libraries complain of damaged files on stderr
     os.closerange(_ANSWER + 1, _DESCRIPTORS)
-    kind, limits, allowance = json.loads(request)
+    kind, limits, allowance, shrink = json.loads(request)
     content = mmap.mmap(_FILE, 0, access=mmap.ACCESS_READ)
     thumbnail = picture = b""
     findings: Mapping[str, object]
     try:
         # The HEIC decoder starts a thread even where it is told to do without.
         _confine(Allowance(**allowance), server=server, threads=kind == "heic")
-        width, height, thumbnail, picture = examine(
-            cast("BinaryIO", content), kind=kind, limits=Limits(**limits)
-        )
+        file_ = cast("BinaryIO", content)
+        kept_as = "png"
+        if shrink and _is_too_large(file_, kind=kind, limits=Limits(**limits)):
+            width, height, thumbnail, picture, kept_as = reduce(
+                file_, kind=kind, limits=Limits(**limits)
+            )
+        else:
+            width, height, thumbnail, picture = examine(file_, kind=kind, limits=Limits(**limits))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        findings = {"width": width, "height": height, "peak_memory": peak}
+        findings = {"width": width, "height": height, "peak_memory": peak, "kept_as": kept_as}
     except ImageProblem as problem:
         detail = problem.detail[:1000]
         findings = {"problem": problem.code, "params": problem.params, "detail": detail}

@@ -551,6 +551,17 @@ def encode(
     return _save(image, "AVIF", quality=quality, speed=9)  # 8 takes three times as long
 
 
+def fitted(image: Image.Image, *, max_pixels: int, max_side: int) -> Image.Image:
+    """The picture, made smaller where it has more pixels or a longer side; never enlarged."""
+    scale = min(
+        1.0, max_side / max(image.size), math.sqrt(max_pixels / (image.width * image.height))
+    )
+    if scale == 1.0:
+        return image
+    width, height = (max(1, int(length * scale)) for length in image.size)
+    return _shrunk(image, width, height)
+
+
 def thumbnail(image: Image.Image, *, side: int = 320) -> bytes:
     """A WebP of the picture that fits a square of so many pixels; never enlarged."""
     longest = max(image.size)

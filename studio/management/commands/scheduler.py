@@ -8,19 +8,20 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from accounts import idempotency
-from batches import drafts, partials
+from batches import drafts, notices, partials
 from batches.reconcile import reconcile, sweep_orphans
 from credits import ledger
 from studio.supervisor import StopSignal
 
 RECONCILE_SECONDS = 2.0
 HOURLY_ROUNDS = int(3600 / RECONCILE_SECONDS)
+NOTICE_ROUNDS = 5
 
 log = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
-    """Reconcile every two seconds and clean up every hour, until told to stop."""
+    """Reconcile every two seconds, tell who wants to be told, clean up every hour."""
 
     requires_system_checks: list[str] = []  # the supervisor's own start has run them
     help = "Reconcile every two seconds, clean up every hour. Run one under a supervisor."
@@ -32,6 +33,8 @@ class Command(BaseCommand):
             close_old_connections()
             try:
                 reconcile(now=timezone.now())
+                if rounds % NOTICE_ROUNDS == 0:
+                    notices.tell(now=timezone.now())
                 if rounds % HOURLY_ROUNDS == 0:
                     ledger.expire(timezone.now())
                     idempotency.prune()

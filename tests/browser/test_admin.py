@@ -1,0 +1,101 @@
+"""The admin in a real browser: staff cancel a batch, adjust credits, and nothing is blocked."""
+
+import pytest
+from django.urls import reverse
+from playwright.sync_api import expect
+
+from batches import lifecycle
+from batches.models import Batch
+from batches.states import BatchState, ItemState
+from credits import ledger
+from credits.models import CreditAccount
+from tests.factories import bare_batch, bare_item, make_batch
+
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("fake_tool", "valkey")]
+
+
+@pytest.fixture
+def desk(page, staff, client, live_server):
+    """The page after somebody of the staff has signed in."""
+    client.force_login(staff)
+    cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value}
+    page.context.add_cookies([cookie | {"url": live_server.url}])
+    return page
+
+
+def test_staff_cancel_a_batch_after_a_question(desk, alice, complaints):
+    batch = lifecycle.start(make_batch(alice, 3, name="Mugs"))
+    desk.goto(reverse("admin:batches_batch_changelist"))
+
+    desk.get_by_role("row", name="Mugs").get_by_role("checkbox").check()
+    desk.get_by_label("Action:").select_option("cancel")
+    desk.get_by_role("button", name="Go").click()
+    expect(desk.get_by_role("heading", name="Cancel these batches?")).to_be_visible()
+    expect(desk.get_by_role("main")).to_contain_text("0 of 3 done, 0 failed, 6 credits on hold")
+    desk.get_by_role("button", name="Cancel the batches").click()
+
+    expect(desk.locator(".messagelist")).to_contain_text("1 batch moved.")
+    batch.refresh_from_db()
+    assert batch.state == BatchState.CANCELLED
+    desk.goto(reverse("admin:batches_batch_history", args=[batch.pk]))
+    expect(desk.get_by_role("main")).to_contain_text("cancelled by staff: running → cancelled")
+    assert complaints == []
+
+
+def test_staff_adjust_credits_with_a_reason(desk, alice, complaints):
+    before = ledger.balance(alice).available
+    account = CreditAccount.objects.get(owner=alice)
+    desk.goto(reverse("admin:credits_creditaccount_change", args=[account.pk]))
+
+    desk.get_by_role("link", name="Adjust credits").click()
+    desk.get_by_label("Credits").fill("-5")
+    desk.get_by_label("Reason").fill("Counted twice by hand")
+    desk.get_by_role("button", name="Adjust").click()
+
+    expect(desk.locator(".messagelist")).to_contain_text("Adjusted by -5")
+    assert ledger.balance(alice).available == before - 5
+    assert complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_of_the_admin_is_in_our_colours_and_nothing_is_blocked(
+    desk, alice, staff, complaints, check_accessibility, scheme
+):
+    desk.emulate_media(color_scheme=scheme)
+    batch = bare_batch(alice, name="Mugs", state=BatchState.FINISHED)
+    item = bare_item(batch, state=ItemState.FAILED, error_code="no_subject")
+    ledger.balance(alice)
+    account = CreditAccount.objects.get(owner=alice)
+    lists = ["batches_batch", "batches_item", "credits_creditaccount", "credits_ledgerentry"]
+    lists += ["credits_grant", "credits_hold", "accounts_user", "accounts_apikey"]
+    addresses = [reverse(f"admin:{name}_changelist") for name in lists]
+    for name, row in [
+        ("batches_batch", batch), ("batches_item", item),
+        ("credits_creditaccount", account), ("accounts_user", alice),
+    ]:  # fmt: skip
+        addresses.append(reverse(f"admin:{name}_change", args=[row.pk]))
+    addresses += [
+        reverse("admin:index"),
+        reverse("admin:accounts_user_add"),
+        reverse("admin:credits_creditaccount_adjust", args=[account.pk]),
+    ]
+
+    for address in addresses:
+        answer = desk.goto(address)
+        assert answer.status == 200, address
+        expect(desk.get_by_role("link", name="Studio admin")).to_be_visible()
+    colour = desk.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light = colour.startswith("oklch(0.99")
+    assert light == (scheme == "light"), colour
+    assert complaints == []
+    check_accessibility(desk, "#studio-failures, .studio-choice, form[method=post]")
+
+
+def test_the_queues_are_listed_for_staff(desk, complaints):
+    answer = desk.goto("/admin/django_rq/dashboard/")
+
+    assert answer.status == 200
+    expect(desk.locator("body")).to_contain_text("cpu")
+    assert complaints == []
+    assert not Batch.objects.exists()

@@ -1,0 +1,204 @@
+"""Watching a batch: its states, its causes of failure, the drawer, keys, 500 cards."""
+
+import re
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import expect
+
+from batches import lifecycle
+from batches.models import Item
+from batches.states import BatchState, ItemState
+from tests.browser.conftest import PATIENCE
+from tests.factories import bare_batch, bare_item, give, make_batch
+
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("quick")]
+
+
+@pytest.fixture
+def quick(signed_in, complaints):
+    """Whatever happens, the content policy is kept and no script breaks."""
+    yield
+    assert complaints == []
+
+
+def ready(owner, count: int = 3):
+    """A batch of the real tool, on its small model."""
+    return make_batch(owner, count, tool="remove-background", settings={"model": "u2netp"})
+
+
+def finished(owner, start, **options):
+    """A batch whose images a real worker has done."""
+    batch = lifecycle.start(ready(owner, **options))
+    start("worker", "cpu")
+    return batch
+
+
+def with_problems(owner):
+    give(owner, 50)
+    batch = bare_batch(owner, state=BatchState.FINISHED, name="Autumn")
+    batch.tool = "remove-background"
+    batch.started_at = batch.finished_at = timezone.now()
+    batch.save()
+    bare_item(batch, state=ItemState.DONE, position=0, price=1)
+    for position, code in enumerate(
+        ["source_forbidden", "source_forbidden", "file_too_large", "no_subject"], 1
+    ):
+        bare_item(batch, state=ItemState.FAILED, position=position, error_code=code)
+    refused = bare_item(batch, state=ItemState.FAILED, position=5, error_code="file_empty")
+    Item.objects.filter(pk=refused.pk).update(source_url="")
+    return batch
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_causes_are_grouped_and_readable_in_both_colours(
+    signed_in, alice, check_accessibility, colours
+):
+    page = signed_in
+    page.emulate_media(color_scheme=colours)
+    page.goto(with_problems(alice).get_absolute_url())
+
+    expect(page.get_by_role("heading", name="5 images failed, for 4 reasons")).to_be_visible()
+    for summary in page.locator("#triage summary").all():
+        summary.click()
+
+    check_accessibility(page)
+
+
+def test_an_address_prefix_is_changed_with_a_preview(signed_in, alice):
+    page = signed_in
+    batch = with_problems(alice)
+    page.goto(batch.get_absolute_url())
+
+    page.get_by_text("Change address prefix").click()
+    page.get_by_label("They should begin with").fill("https://cdn.shop.com/")
+    expect(page.locator("[data-address]").first).to_have_text("https://cdn.shop.com/")
+    page.get_by_role("button", name="Change and retry").click()
+
+    expect(page.get_by_role("heading", name="Running")).to_be_visible()
+    moved = batch.items.filter(state=ItemState.QUEUED)
+    assert {item.source_url for item in moved} == {"https://cdn.shop.com/"}
+
+
+def test_the_drawer_opens_moves_by_keys_and_gives_the_focus_back(
+    signed_in, alice, start, check_accessibility
+):
+    page = signed_in
+    batch = finished(alice, start)
+    page.goto(batch.get_absolute_url())
+    expect(page.get_by_role("heading", name="Finished", exact=True)).to_be_visible(timeout=PATIENCE)
+    first = page.locator("#cards .card-open").first
+
+    # By keyboard alone: open, compare, go on, close.
+    first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    expect(first).to_be_focused()
+    page.keyboard.press("Enter")
+    drawer = page.get_by_role("dialog", name="Image")
+    expect(drawer.get_by_role("heading", name="photo-1.png")).to_be_focused()
+    expect(page).to_have_url(re.compile("item="))
+    drawer.get_by_role("slider").focus()
+    page.keyboard.down("ArrowRight")
+    page.wait_for_function(
+        "document.querySelector('img-comparison-slider').getAttribute('aria-valuenow') > 52"
+    )
+    page.keyboard.up("ArrowRight")
+    drawer.get_by_role("button", name="Side by side").click()
+    expect(drawer.locator(".viewer-side")).to_have_count(2)
+    drawer.get_by_role("button", name="Black").click()
+    check_accessibility(page, "#drawer")
+    page.locator("#item-title").focus()
+    page.keyboard.press("j")
+    expect(drawer.get_by_role("heading", name="photo-2.png")).to_be_focused()
+    page.reload()
+    expect(drawer.get_by_role("heading", name="photo-2.png")).to_be_visible()
+    expect(drawer.locator(".viewer")).to_have_attribute("data-backdrop", "black")
+    page.keyboard.press("Escape")
+
+    second = page.locator("#cards > li", has_text="photo-2.png").locator(".card-open")
+    expect(second).to_be_focused()
+    expect(page).not_to_have_url(re.compile("item="))
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+
+
+def test_a_failed_image_is_retried_from_the_drawer_with_other_settings(signed_in, alice):
+    page = signed_in
+    batch = with_problems(alice)
+    page.goto(batch.get_absolute_url())
+
+    page.locator("#cards > li", has_text="No subject").get_by_role("link").first.click()
+    drawer = page.get_by_role("dialog", name="Image")
+    drawer.get_by_text("Other settings").click()
+    drawer.get_by_label("Model").select_option("u2netp")
+    drawer.get_by_role("button", name="Retry with these settings").click()
+
+    expect(drawer).to_be_hidden()
+    expect(page.locator("#cards > li", has_text="4.png")).to_contain_text("Waiting")
+    assert batch.items.get(position=4).settings["model"] == "u2netp"
+
+
+def test_pausing_in_one_tab_shows_in_the_other(signed_in, alice):
+    page = signed_in
+    batch = lifecycle.start(ready(alice))
+    page.goto(batch.get_absolute_url())
+    other = page.context.new_page()
+    other.goto(batch.get_absolute_url())
+
+    page.get_by_role("button", name="Pause").click()
+
+    expect(other.get_by_role("heading", name="Paused")).to_be_visible()
+    expect(other.get_by_role("button", name="Resume")).to_be_visible()
+
+
+def test_a_worker_that_is_killed_while_one_watches_costs_nothing(signed_in, alice, start):
+    page = signed_in
+    batch = lifecycle.start(ready(alice, 2))
+    page.goto(batch.get_absolute_url())
+    worker = start("worker", "cpu")
+    running = page.locator('#cards > li[data-state="running"]')
+    expect(running.first).to_be_visible(timeout=PATIENCE)
+    worker.kill()
+    worker.wait()
+
+    Item.objects.filter(state=ItemState.RUNNING).update(lease_until=timezone.now())
+    lifecycle.end_leases(now=timezone.now())
+    start("worker", "cpu")
+
+    expect(page.get_by_role("heading", name="Finished", exact=True)).to_be_visible(timeout=PATIENCE)
+    histories = [item.history for item in batch.items.all()]
+    assert [entry["code"] for history in histories for entry in history] == ["worker_lost"]
+
+
+def test_500_cards_are_scrolled_without_long_tasks_or_jumps(signed_in, alice):
+    page = signed_in
+    batch = bare_batch(alice, state=BatchState.RUNNING)
+    Item.objects.bulk_create(
+        Item(batch=batch, position=n, name=f"{n}.png", source_url="http://a.example/",
+             state=ItemState.QUEUED)
+        for n in range(500)
+    )  # fmt: skip
+    page.goto(batch.get_absolute_url())
+    page.evaluate(
+        """() => {
+            window.seen = {shift: 0, longest: 0};
+            new PerformanceObserver(list => list.getEntries().forEach(
+                entry => { if (!entry.hadRecentInput) seen.shift += entry.value; }
+            )).observe({type: "layout-shift"});
+            new PerformanceObserver(list => list.getEntries().forEach(
+                entry => { seen.longest = Math.max(seen.longest, entry.duration); }
+            )).observe({type: "longtask"});
+        }"""
+    )
+
+    cards = page.locator("#cards > li[data-state]")
+    for loaded in (200, 300, 400, 500):
+        page.locator("#next-cards").scroll_into_view_if_needed()
+        expect(cards).to_have_count(loaded)
+    Item.objects.filter(batch=batch, position=499).update(state=ItemState.RUNNING)
+    expect(cards.last).to_contain_text("Processing")
+
+    found = page.evaluate("seen")
+    assert found["shift"] < 0.1
+    assert found["longest"] < 1000

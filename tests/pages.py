@@ -1,0 +1,209 @@
+"""Every page of the site, in every state: who looks at it, and what must be there first.
+
+Whoever adds a page adds a line to `LOOKS`. From there it is looked at by the browser (in light
+and dark, on a desk and on a phone), from right to left, and in a language that shows what was
+left untranslated. `tests/studio/test_security_headers.py` fails while a page is missing here.
+"""
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+from django.urls import URLPattern, get_resolver, reverse
+from django.urls.resolvers import RoutePattern
+
+from accounts.models import User
+from batches import storage
+from batches.models import Batch, Item, Original, Result
+from batches.states import BatchState, ItemState
+from tests.factories import give, make_original, picture
+from tools import registry
+
+TOOL = "remove-background"
+STRANGER, NEWCOMER, PERSON, STAFF = "stranger", "newcomer", "person", "staff"
+
+
+@dataclass
+class World:
+    """Some people, and batches in every state."""
+
+    person: User
+    newcomer: User
+    staff: User
+    batches: dict[str, Batch] = field(default_factory=dict)
+    uploads: list[Original] = field(default_factory=list)
+
+    @property
+    def items(self) -> list[Item]:
+        return list(Item.objects.filter(batch=self.batches["problems"]).order_by("position"))
+
+    def user(self, who: str) -> User | None:
+        """The one who looks; nobody when that is a stranger."""
+        return None if who == STRANGER else getattr(self, who)
+
+    @property
+    def data(self) -> list[str]:
+        """Names and values that people wrote or that stand for themselves: not for translation."""
+        people = [self.person.email, self.newcomer.email, self.staff.email]
+        return [*people, *(batch.name for batch in self.batches.values())]
+
+
+STATES: dict[str, tuple[BatchState, list[ItemState]]] = {
+    "ready": (BatchState.READY, [ItemState.PENDING] * 4),
+    "running": (
+        BatchState.RUNNING,
+        [ItemState.DONE] * 3
+        + [ItemState.FAILED, ItemState.RUNNING, ItemState.FETCHING, ItemState.QUEUED],
+    ),
+    "paused": (BatchState.PAUSED, [ItemState.DONE, ItemState.FETCHED, ItemState.QUEUED]),
+    "sampled": (BatchState.SAMPLED, [ItemState.DONE] * 3 + [ItemState.PENDING] * 5),
+    "finished": (BatchState.FINISHED, [ItemState.DONE] * 6),
+    "problems": (BatchState.FINISHED, [ItemState.DONE] * 4 + [ItemState.FAILED] * 3),
+    "failed": (BatchState.FINISHED, [ItemState.FAILED] * 2),
+    "cancelled": (BatchState.CANCELLED, [ItemState.DONE] * 2 + [ItemState.CANCELLED] * 3),
+}
+
+TROUBLES = [
+    ("source_not_found", {"status": 404}),
+    ("file_damaged", {}),
+    ("source_unreachable.seconds", {"seconds": 20}),
+]
+
+
+def build() -> World:
+    """Make the world. Rows are written as they are: what leads to them is tested elsewhere."""
+    world = World(
+        person=User.objects.create_user(email="ada@example.com", password="ada's password"),
+        newcomer=User.objects.create_user(email="new@example.com", password="new's password"),
+        staff=User.objects.create_superuser(email="staff@example.com", password="staff's password"),
+    )
+    give(world.person, 1240)
+    world.uploads = [make_original(world.person, n, name=f"mug-{n}.png") for n in range(3)]
+    key, content = f"{uuid.uuid4()}.png", picture()
+    storage.save(storage.RESULTS, key, content)
+    for number, (name, (state, items)) in enumerate(STATES.items()):
+        batch = Batch.objects.create(
+            owner=world.person,
+            tool=TOOL,
+            state=state,
+            name=f"{number} {name} & <mugs> with-a-name-that-does-not-want-to-end",
+            settings=registry.get(TOOL).defaults(),
+        )
+        world.batches[name] = batch
+        for position, item_state in enumerate(items):
+            item = _item(world, batch, position, item_state)
+            if item_state == ItemState.DONE:
+                Result.objects.create(
+                    item=item,
+                    key=key,
+                    thumbnail_key=key,
+                    format="png",
+                    bytes=len(content),
+                    sha256="0" * 64,
+                )
+    return world
+
+
+def _item(world: World, batch: Batch, position: int, state: ItemState) -> Item:
+    code, params = TROUBLES[position % len(TROUBLES)]
+    failed = state == ItemState.FAILED
+    return Item.objects.create(
+        batch=batch,
+        position=position,
+        name=f"mug-{position}-seen-from-the-side-of-the-handle.png",
+        original=None if failed else world.uploads[position % 3],
+        source_url=f"https://shop.example/pictures/mug-{position}.png" if failed else "",
+        state=state,
+        error_code=code if failed else "",
+        error_params=params if failed else {},
+        held_price=1,
+        price=1 if state == ItemState.DONE else None,
+        attempt=0 if state == ItemState.PENDING else 1,
+    )
+
+
+@dataclass(frozen=True)
+class Look:
+    """One page in one state."""
+
+    label: str
+    name: str
+    """Of its address."""
+    who: str = PERSON
+    args: Callable[[World], list[object]] = lambda _world: []
+    query: str = ""
+    status: int = 200
+
+    def path(self, world: World) -> str:
+        return reverse(self.name, args=self.args(world)) + self.query
+
+
+def _tool(_world: World) -> list[object]:
+    return [TOOL]
+
+
+def _batch(state: str) -> Callable[[World], list[object]]:
+    return lambda world: [world.batches[state].uid]
+
+
+LOOKS = [
+    Look("home", "home", STRANGER),
+    Look("sign-in", "accounts:login", STRANGER),
+    Look("tool-signed-out", "batches:new", STRANGER, _tool),
+    Look("tool", "batches:new", PERSON, _tool),
+    Look("batches", "batches:index"),
+    Look("batches-empty", "batches:index", NEWCOMER),
+    *(Look(f"batch-{state}", "batches:detail", PERSON, _batch(state)) for state in STATES),
+    Look("batch-failed-only", "batches:detail", PERSON, _batch("problems"), "?show=failed"),
+    Look("offline", "offline", STRANGER),
+    Look("not-found", "batches:detail", PERSON, lambda _world: [uuid.UUID(int=0)], status=404),
+    Look("no-page", "batches:pause", PERSON, _batch("running"), status=405),
+]
+
+BESIDE_PAGES = {"admin", "api"}
+"""Name spaces with tables of their own."""
+
+
+def session_cookie(user: User) -> dict[str, str]:
+    """A cookie that lets a browser be this person, without the sign-in form."""
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    return {"name": settings.SESSION_COOKIE_NAME, "value": str(session.session_key)}
+
+
+def addresses() -> Iterator[tuple[str, str, URLPattern]]:
+    """Every named address of the site: its name, its route, and Django's pattern for it."""
+
+    def walk(patterns, prefix: str, space: str) -> Iterator[tuple[str, str, URLPattern]]:
+        for pattern in patterns:
+            route = prefix + str(pattern.pattern)
+            if hasattr(pattern, "url_patterns"):
+                inner = getattr(pattern, "namespace", None)
+                yield from walk(pattern.url_patterns, route, f"{space}{inner}:" if inner else space)
+            elif pattern.name and isinstance(pattern.pattern, RoutePattern):
+                yield space + pattern.name, route, pattern
+
+    yield from walk(get_resolver().url_patterns, "", "")
+
+
+def filled(route: str, world: World) -> str:
+    """An address for a route, with things of the world in it wherever there are some."""
+    things = {
+        "uploads": world.uploads[0].uid,
+        "items": world.items[0].uid,
+    }
+    uid = things.get(route.split("/", maxsplit=1)[0], world.batches["problems"].uid)
+    values = {"uuid": uid, "slug": TOOL, "int": 1, "str": "x", "path": "1"}
+
+    def value(match: re.Match[str]) -> str:
+        kind, _colon, _name = match[1].rpartition(":")
+        return str(values[kind or "str"])
+
+    return "/" + re.sub(r"<([^>]+)>", value, route)

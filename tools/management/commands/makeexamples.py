@@ -1,0 +1,35 @@
+"""``manage.py makeexamples``: the gallery's before and after, made by the tools themselves."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from tools import examples, registry
+
+
+class Command(BaseCommand):
+    """Runs each tool on its example and writes two small pictures, which are committed."""
+
+    help = "Make the gallery's pictures of tools: all that declare an example, or those named."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Slugs of tools, or none for all."""
+        parser.add_argument("slugs", nargs="*", metavar="TOOL", help="such as remove-background")
+
+    def handle(self, *_args: Any, slugs: list[str], **_options: Any) -> None:
+        """One tool after another."""
+        try:
+            tools = [registry.get(slug) for slug in slugs] or registry.all()
+        except registry.UnknownTool as unknown:
+            raise CommandError(f"There is no tool {unknown}.") from None
+        for tool in tools:
+            if tool.example is None:
+                self.stdout.write(f"{tool.slug}: no example")
+                continue
+            if reason := tool.unavailable_reason(tool.clean(tool.example.settings)):
+                raise CommandError(f"{tool.slug}: {reason}")
+            pictures = examples.make(tool, tool.example)
+            for path, picture in zip(examples.paths(tool), pictures, strict=True):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(examples.encode(picture))
+                self.stdout.write(f"{path.name}: {path.stat().st_size:,} bytes")
