@@ -7,7 +7,7 @@ left untranslated. `tests/studio/test_security_headers.py` fails while a page is
 
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from django.conf import settings
@@ -17,10 +17,12 @@ from django.urls import URLPattern, get_resolver, reverse
 from django.urls.resolvers import RoutePattern
 
 from accounts.models import User
-from batches import storage
+from batches import intake, storage
 from batches.models import Batch, Item, Original, Result
 from batches.states import BatchState, ItemState
-from tests.factories import give, make_original, picture
+from credits import ledger
+from credits.models import Hold
+from tests.factories import give, picture
 from tools import registry
 
 TOOL = "remove-background"
@@ -74,17 +76,24 @@ TROUBLES = [
 ]
 
 
-def build() -> World:
-    """Make the world. Rows are written as they are: what leads to them is tested elsewhere."""
+def build(photos: Sequence[bytes] = (), cutouts: Sequence[bytes] = ()) -> World:
+    """Make the world. Rows are written as they are: what leads to them is tested elsewhere.
+
+    The pictures are plain unless some are given: what comes in, and what comes out.
+    """
     world = World(
         person=User.objects.create_user(email="ada@example.com", password="ada's password"),
         newcomer=User.objects.create_user(email="new@example.com", password="new's password"),
         staff=User.objects.create_superuser(email="staff@example.com", password="staff's password"),
     )
     give(world.person, 1240)
-    world.uploads = [make_original(world.person, n, name=f"mug-{n}.png") for n in range(3)]
-    key, content = f"{uuid.uuid4()}.png", picture()
-    storage.save(storage.RESULTS, key, content)
+    world.uploads = [
+        intake.receive(world.person, content, name=f"mug-{number}.png")[0]
+        for number, content in enumerate(photos or [picture(n) for n in range(3)])
+    ]
+    results = [(f"{uuid.uuid4()}.png", content) for content in cutouts or [picture()]]
+    for key, content in results:
+        storage.save(storage.RESULTS, key, content)
     for number, (name, (state, items)) in enumerate(STATES.items()):
         batch = Batch.objects.create(
             owner=world.person,
@@ -94,9 +103,13 @@ def build() -> World:
             settings=registry.get(TOOL).defaults(),
         )
         world.batches[name] = batch
+        hold = None
+        if state != BatchState.READY:
+            hold = ledger.hold(world.person, len(items), key=name, reference=batch.reference)
         for position, item_state in enumerate(items):
-            item = _item(world, batch, position, item_state)
+            item = _item(world, batch, position, item_state, hold=hold)
             if item_state == ItemState.DONE:
+                key, content = results[position % len(results)]
                 Result.objects.create(
                     item=item,
                     key=key,
@@ -108,18 +121,21 @@ def build() -> World:
     return world
 
 
-def _item(world: World, batch: Batch, position: int, state: ItemState) -> Item:
+def _item(
+    world: World, batch: Batch, position: int, state: ItemState, *, hold: Hold | None
+) -> Item:
     code, params = TROUBLES[position % len(TROUBLES)]
     failed = state == ItemState.FAILED
     return Item.objects.create(
         batch=batch,
         position=position,
         name=f"mug-{position}-seen-from-the-side-of-the-handle.png",
-        original=None if failed else world.uploads[position % 3],
+        original=None if failed else world.uploads[position % len(world.uploads)],
         source_url=f"https://shop.example/pictures/mug-{position}.png" if failed else "",
         state=state,
         error_code=code if failed else "",
         error_params=params if failed else {},
+        hold=hold,
         held_price=1,
         price=1 if state == ItemState.DONE else None,
         attempt=0 if state == ItemState.PENDING else 1,
