@@ -50,7 +50,7 @@ const uploads = new Uploads(
     owner: at.owner ?? "",
     maxBytes: Number(at.maxBytes),
   },
-  tell,
+  () => grid.touch(),
 );
 
 const addresses = new Addresses(
@@ -193,11 +193,6 @@ function tell() {
   if (!isGuest) byId("samples").hidden = grid.all.length > 0 || byId("urls").value.trim() !== "";
   form.toggleAttribute("data-filled", grid.all.length > 0);
 
-  form.elements.uploads.value = grid.all.map(({ upload }) => upload || "").join(" ");
-  form.elements.refused.value = grid.all
-    .filter(({ upload, refused: token_ }) => !upload && token_)
-    .map(({ refused: token_ }) => token_)
-    .join(" ");
   showCost(images, why, { wrong: addresses.wrong, starting });
 }
 
@@ -223,10 +218,12 @@ files.addEventListener("cancel", () => {
 });
 byId("pause").addEventListener("click", () => {
   uploads.halt("paused");
+  tell();
   byId("resume").focus();
 });
 byId("resume").addEventListener("click", () => {
   uploads.goOn("paused");
+  tell();
   byId("pause").focus();
 });
 if (!isGuest) {
@@ -256,6 +253,11 @@ form.addEventListener("submit", (event) => {
   if (starting) return event.preventDefault();
   starting = true;
   form.elements.csrfmiddlewaretoken.value = token();
+  form.elements.uploads.value = grid.all.map(({ upload }) => upload || "").join(" ");
+  form.elements.refused.value = grid.all
+    .filter(({ upload, refused: token_ }) => !upload && token_)
+    .map(({ refused: token_ }) => token_)
+    .join(" ");
   keeper.stop();
   setTimeout(tell);
 });

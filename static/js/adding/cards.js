@@ -126,6 +126,11 @@ export class Grid {
     return element.querySelector(`[data-part="${name}"]`);
   }
 
+  /** Something else has changed: call `changed` with the next frame. */
+  touch() {
+    this.#schedule();
+  }
+
   #schedule() {
     this.#frame ||= requestAnimationFrame(() => this.draw());
   }

@@ -13,6 +13,17 @@ function price() {
   return rule ? rule.credits : Number(form.dataset.price);
 }
 
+// Reading a form is slow, and this is asked with every frame while files go up.
+let unit = price();
+for (const [where, kind] of [
+  [form, "input"],
+  [window, "pageshow"],
+]) {
+  where.addEventListener(kind, () => {
+    unit = price();
+  });
+}
+
 const byId = (id) => document.getElementById(id);
 
 /**
@@ -22,7 +33,6 @@ const byId = (id) => document.getElementById(id);
  */
 export function showCost(images, why, { wrong, starting }) {
   const { limit, available } = form.dataset;
-  const unit = price();
   const isGuest = available === undefined;
   const affordable = isGuest || !unit ? images : Math.floor(Number(available) / unit);
   const isOver = images + wrong > Number(limit);
