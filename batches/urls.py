@@ -12,13 +12,21 @@ from batches.views import (
     listing,
     managing,
     pasting,
+    single,
     uploads,
     watching,
 )
 
 app_name = "batches"
 urlpatterns = [
+    path("tools/", gallery.gallery, name="gallery"),
     path("tools/<slug:slug>/", adding.new, name="new"),
+    path("tools/<slug:slug>/single/", single.new, name="single"),
+    path("tools/<slug:slug>/single/for-batch/", single.for_batch, name="single_for_batch"),
+    path("tools/<slug:slug>/single/<uuid:uid>/", single.image, name="single_image"),
+    path("tools/<slug:slug>/single/<uuid:uid>/progress/", single.poll, name="single_poll"),
+    path("tools/<slug:slug>/single/<uuid:uid>/cancel/", single.cancel, name="single_cancel"),
+    path("tools/<slug:slug>/single/<uuid:uid>/delete/", single.delete, name="single_delete"),
     path("tools/<slug:slug>/draft/", drafting.draft, name="draft"),
     path("tools/<slug:slug>/draft/remove/", drafting.remove, name="draft_remove"),
     path("tools/<slug:slug>/samples/", drafting.add_samples, name="samples"),
