@@ -245,6 +245,7 @@ LOOKS = [
     Look("batch-failed-only", "batches:detail", PERSON, _batch("problems"), "?show=failed"),
     Look("rename", "batches:rename", PERSON, _batch("finished")),
     Look("delete", "batches:delete", PERSON, _batch("finished")),
+    Look("delete-live", "batches:delete", PERSON, _batch("running")),
     Look("item-done", "batches:item", PERSON, _image("problems", ItemState.DONE)),
     Look("item-failed", "batches:item", PERSON, _image("problems", ItemState.FAILED)),
     Look("account", "accounts:home"),
