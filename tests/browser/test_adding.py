@@ -88,7 +88,13 @@ def expect_soon(page: Page, condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def tool(signed_in) -> Page:
+def calm(page) -> None:
+    """Nothing glides: what is measured or pressed is where it will be."""
+    page.emulate_media(reduced_motion="reduce")
+
+
+@pytest.fixture
+def tool(calm, signed_in) -> Page:
     """A tool's page, ready, for somebody who is signed in."""
     return ready(signed_in)
 
@@ -398,7 +404,7 @@ def test_an_expired_session_loses_nothing(tool, alice, complaints):
     assert complaints == []
 
 
-def test_what_a_stranger_drops_and_types_is_there_after_signing_in(page, alice, complaints):
+def test_what_a_stranger_drops_and_types_is_there_after_signing_in(calm, page, alice, complaints):
     page.goto("/tools/remove-background/")
     ready(page)
     choose(page, png("mug.png"), png("cup.png", 1))
@@ -478,7 +484,7 @@ def test_addresses_are_judged_while_one_pastes(tool, shop, check_accessibility, 
     page = tool
     shop.content = ("image/png", picture())
     mug = f"http://{shop.host}/mug.png"
-    page.get_by_role("radio", name="URLs").check(force=True)
+    page.get_by_text("URLs", exact=True).click()
 
     page.get_by_label("Paste addresses").fill(f"{mug}\nnot an address\n{mug}?utm_source=mail")
 
@@ -505,7 +511,7 @@ def test_addresses_are_judged_while_one_pastes(tool, shop, check_accessibility, 
 
 def test_an_address_with_a_problem_can_be_started_or_removed(tool, shop, complaints):
     page = tool
-    page.get_by_role("radio", name="URLs").check(force=True)
+    page.get_by_text("URLs", exact=True).click()
     page.get_by_label("Paste addresses").fill(
         f"http://{shop.host}/mug.png\nhttp://{shop.host}/cup.png"
     )

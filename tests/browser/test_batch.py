@@ -46,7 +46,7 @@ def test_photos_lose_their_backgrounds_while_one_watches(signed_in, alice, shop,
     page.get_by_label("Choose images").set_input_files(
         sample_photos("coffee.png", "astronaut.png", "rocket.jpg")
     )
-    page.get_by_role("radio", name="URLs").check(force=True)
+    page.get_by_text("URLs", exact=True).click()
     page.get_by_label("Paste addresses").fill(f"http://{shop.host}/mug.png")
     page.get_by_label("Model").select_option("u2netp")
     expect(page.locator("#upload-status")).to_have_text("4 images ready · 1 with a problem")
@@ -148,7 +148,7 @@ def test_the_price_follows_the_settings(signed_in, complaints):
     page = signed_in
     with fakes.registered(Priced):
         page.goto("/tools/priced/")
-        page.get_by_role("radio", name="URLs").check(force=True)
+        page.get_by_text("URLs", exact=True).click()
         page.get_by_label("Paste addresses").fill(
             "https://example.com/a.png\nhttps://example.com/b.png\nhttps://example.com/a.png"
         )
