@@ -46,7 +46,7 @@ check: setup ## Lint (Python, scripts, templates), types, import contracts, migr
 	scripts/check-deploy
 	! grep -nE '://|"resolved"' requirements*.txt package-lock.json
 
-bench: setup ## Measure images per second, and rembg's own command on the same photos
+bench: setup ## Measure images per second beside rembg's own command, and how quickly pages show
 	@exec .venv/bin/python -m bench
 
 lock: setup ## Pin every package again after a change to requirements*.in or package.json

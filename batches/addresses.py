@@ -132,13 +132,13 @@ def _problem(error: fetch.FetchError) -> Problem:
     return Problem(error.code, messages.text(error.code, figures(error)))
 
 
-def figures(error: fetch.FetchError) -> dict[str, Any]:
+def figures(error: fetch.FetchError, *, limits: images.Limits = images.LIMITS) -> dict[str, Any]:
     """The figures of a download's message: sizes in megabytes, as an upload's refusal has them.
 
     Seconds are whole ones.
     """
     try:
-        images.check_bytes(error.params.get("size") or 1)
+        images.check_bytes(error.params.get("size") or 1, limits=limits)
     except images.ImageProblem as too_large:
         return too_large.params
     return {

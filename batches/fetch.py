@@ -30,6 +30,7 @@ import idna
 
 USER_AGENT = "AI-Image-Studio/1.0 (fetches the images that its users name)"
 MAX_REDIRECTS = 3
+DEADLINE = 20.0  # seconds, from the question to the resolver to the last byte
 MAX_URL = 4096  # characters; signed storage addresses stay well below
 PORTS = {"http": 80, "https": 443}
 # An address that swallows packets must not eat the whole deadline while another could answer.
@@ -170,7 +171,7 @@ def fetch(
     *,
     into: BinaryIO,
     max_bytes: int,
-    deadline: float = 20.0,
+    deadline: float = DEADLINE,
     allow: Sequence[str] = (),
     resolve: Resolve | None = None,
     dial: Dial | None = None,

@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -166,7 +167,9 @@ def _bring_in(item: Item) -> None:
         try:
             original = _download(item)
         except downloads.FetchError as error:
-            settled = _stop(item, error.code, addresses.figures(error), again=error.transient)
+            limits = guard.SHRINKABLE if item.shrink else images.LIMITS
+            figures = addresses.figures(error, limits=limits)
+            settled = _stop(item, error.code, figures, again=error.transient)
         except intake.ImageRefused as refused:
             settled = _stop(item, refused.code, refused.params, again=False)
         except Exception:
@@ -192,13 +195,18 @@ def _take_in(item: Item, original: Original) -> bool:
     return bool(won)
 
 
+_large_ones = threading.BoundedSemaphore(2)
+"""Files that are to be shrunk come in two at a time: each may be 100 MB, and lie in memory."""
+
+
 def _download(item: Item) -> Original:
     """What lies at the item's address, validated and kept. Raises what is wrong with it."""
-    with tempfile.TemporaryFile() as file:
+    with tempfile.TemporaryFile() as file, _large_ones if item.shrink else nullcontext():
         downloads.fetch(
             item.source_url,
             into=file,
             max_bytes=guard.SHRINKABLE.max_bytes if item.shrink else settings.IMAGE_MAX_BYTES,
+            deadline=downloads.DEADLINE * (guard.SHRINKING_TAKES if item.shrink else 1),
             allow=settings.FETCH_ALLOW,
         )
         file.seek(0)

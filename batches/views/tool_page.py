@@ -178,10 +178,10 @@ def _preferred(
     request: HttpRequest, declared: Mapping[str, serializers.Field[Any, Any, Any, Any]]
 ) -> dict[str, Any]:
     field = declared.get("format")
-    kind = getattr(request.user, "default_format", "")
-    if isinstance(field, serializers.ChoiceField) and kind in field.choices:
-        return {"format": kind}
-    return {}
+    if not request.user.is_authenticated or not isinstance(field, serializers.ChoiceField):
+        return {}
+    kind = user_of(request).default_format
+    return {"format": kind} if kind in field.choices else {}
 
 
 def _sent_settings(

@@ -185,7 +185,7 @@ function tell() {
   byId("pause").hidden = isPaused;
   byId("resume").hidden = !isPaused;
 
-  const images = onTheWay ? usable + onTheWay : usable;
+  const images = usable + onTheWay + checking;
   const all = images + addresses.wrong;
   byId("over").hidden = all <= limit;
   if (all > limit) put(byId("over").lastElementChild, say("over", { n: all - limit, all, limit }));

@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -36,6 +38,27 @@ def picture(kind: str, *, side: int = 32) -> bytes:
 
 PNG = picture("PNG")
 JPEG = picture("JPEG")
+
+
+@cache
+def heavy_jpeg() -> bytes:
+    """A real photo-like JPEG of more than 20 MB: noise, which no encoder makes short."""
+    noise = np.random.default_rng(1).integers(0, 256, (3000, 3200, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "JPEG", quality=98, subsampling=0)
+    return file.getvalue()
+
+
+@cache
+def wide_png() -> bytes:
+    """A real PNG of 64 megapixels, see-through on one half: more than is taken, and short."""
+    image = Image.new("RGBA", (8000, 8000), (200, 30, 30, 255))
+    image.paste((0, 0, 0, 0), (4000, 0, 8000, 8000))
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
 PAGE = b"<!DOCTYPE html>\n<html><head><title>Hotlinking</title></head><body>No.</body></html>"
 
 
@@ -227,6 +250,8 @@ _BEHAVIOURS: dict[str, Callable[[Talk], None]] = {
         b'<?xml version="1.0"?><!-- drawn --><svg xmlns="http://www.w3.org/2000/svg"/>',
         content_type="image/svg+xml",
     ),
+    "/heavy": lambda talk: talk.reply(heavy_jpeg(), content_type="image/jpeg"),
+    "/wide": lambda talk: talk.reply(wide_png()),
     "/big": _endless,
     "/big-chunks": _endless_chunks,
     "/chunked": _chunked,

@@ -1082,7 +1082,7 @@ def test_a_look_does_not_wait_for_the_end_of_an_endless_file(net):
         *(f"http://{name}/ok" for name in ("evil-a.com", "mixed.com", "metadata.com", "nat64.com")),
         "http://127.0.0.1/",
         "http://img.good.com:6379/",
-        *(f"http://img.good.com/{path}" for path in ("r-int", "r-name", "r-file", "r-rebind")),
+        *(f"http://img.good.com/{path}" for path in ("r-int", "r-name", "r-file", "r-port")),
     ],
 )
 def test_a_look_goes_nowhere_where_a_download_would_not(net, url):

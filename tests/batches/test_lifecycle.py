@@ -1,5 +1,6 @@
 """The verbs on a batch, each in each state: what moves, what is held, what is refused."""
 
+import io
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from batches.states import BatchState, ItemState
 from credits import ledger
 from tests.factories import bare_batch, bare_item, give, make_batch, make_original
 from tools.base import SettingsInvalid
+from tools.engines import images
 
 pytestmark = pytest.mark.usefixtures("fake_tool", "rings_at_once", "no_welcome", "sound")
 
@@ -989,6 +991,112 @@ def test_a_retry_remembers_the_try_that_failed(alice, fake_tool):
     assert (entry["attempt"], entry["code"], entry["params"]) == (
         0, "source_not_found", {"status": 410},
     )  # fmt: skip
+
+
+@pytest.fixture
+def one_by_one(monkeypatch) -> None:
+    """Downloads on this thread, which alone sees what the test has written."""
+    monkeypatch.setattr(dispatch, "FETCHES_PER_JOB", 1)
+
+
+def failed_addresses(owner, tool, *addresses: str) -> Batch:
+    """A finished batch in which every address came to nothing."""
+    batch = lifecycle.create(owner, tool, [Row(url=address) for address in addresses])
+    give(owner, 2 * len(addresses))
+    lifecycle.start(batch)
+    for pk in batch.items.values_list("pk", flat=True):
+        pipeline.fetch([pk])
+    batch.refresh_from_db()
+    assert states(batch) == ["failed"] * len(addresses)
+    return batch
+
+
+def test_an_image_is_retried_at_another_address(alice, fake_tool, server, run_jobs, one_by_one):
+    batch = failed_addresses(alice, fake_tool, server.url("/status/404"), server.url("/html"))
+    first = batch.items.order_by("position").first()
+
+    lifecycle.retry(
+        batch,
+        items=[first.uid],
+        repairs={first.uid: lifecycle.Repair(url=server.url("/jpeg"))},
+    )
+    run_jobs()
+
+    first.refresh_from_db()
+    assert (first.state, first.source_url) == ("done", server.url("/jpeg"))
+    assert states(batch) == ["done", "failed"]  # nobody asked for the other one
+    assert ledger.balance(alice) == (2, 0)
+
+
+def test_a_file_that_was_turned_away_is_replaced_in_its_own_row(alice, fake_tool, run_jobs):
+    rows = [Row(name="mug.gif", refusal=("image_animated", {}))]
+    batch = lifecycle.start(lifecycle.create(alice, fake_tool, rows, skip_invalid=True))
+    item = batch.items.get()
+    give(alice, 2)
+
+    lifecycle.retry(batch, repairs={item.uid: lifecycle.Repair(original=make_original(alice))})
+    run_jobs()
+
+    item.refresh_from_db()
+    assert (item.state, item.name, item.price) == ("done", "mug.gif", 2)
+    assert batch.items.count() == 1
+
+
+def test_a_picture_that_was_too_large_is_fetched_again_and_made_smaller(
+    alice, fake_tool, server, run_jobs, one_by_one
+):
+    batch = failed_addresses(alice, fake_tool, server.url("/heavy"), server.url("/wide"))
+    before = list(batch.items.order_by("position").values_list("error_code", flat=True))
+
+    lifecycle.retry(batch, shrink=True)
+    run_jobs()
+
+    heavy, wide = batch.items.select_related("original").order_by("position")
+    assert before == ["file_too_large", "dimensions_too_large"]
+    assert (heavy.state, heavy.original.content_type) == ("done", "image/jpeg")
+    assert wide.state == "done"
+    assert wide.original.width * wide.original.height <= 50_000_000
+    kept = images.read(io.BytesIO(storage.read(storage.ORIGINALS, wide.original.key)))
+    assert kept.getpixel((10, 10)) == (200, 30, 30, 255)
+    assert kept.getpixel((kept.width - 10, 10))[3] == 0  # what was see-through still is
+    assert ledger.balance(alice) == (0, 0)
+
+
+def test_more_than_can_be_made_smaller_is_still_refused(alice, fake_tool, server):
+    batch = failed_addresses(alice, fake_tool, server.url("/big"))
+
+    lifecycle.retry(batch, shrink=True)
+    pipeline.fetch([batch.items.get().pk])
+
+    item = batch.items.get()
+    assert (item.state, item.error_code) == ("failed", "file_too_large")
+    assert item.error_params["max"] == 100
+    assert ledger.balance(alice) == (2, 0)
+
+
+def test_the_rest_of_a_sample_runs_with_the_settings_of_the_approval(alice, run_jobs):
+    batch = lifecycle.start(make_batch(alice, 3), sample=1)
+    run_jobs()
+
+    lifecycle.approve(batch, settings={"style": "grey"})
+    run_jobs()
+
+    batch.refresh_from_db()
+    assert states(batch) == ["done"] * 3
+    styles = [item.settings["style"] for item in batch.items.order_by("position")]
+    assert styles == ["negative", "grey", "grey"]
+    assert batch.settings["style"] == "grey"
+
+
+def test_an_approval_with_settings_that_can_not_be_changes_nothing(alice, run_jobs):
+    batch = lifecycle.start(make_batch(alice, 2), sample=1)
+    run_jobs()
+    before = figures(batch)
+
+    with pytest.raises(SettingsInvalid):
+        lifecycle.approve(batch, settings={"strength": 7})
+
+    assert figures(batch) == before
 
 
 def test_one_bad_address_among_the_repairs_moves_nothing(alice, fake_tool):

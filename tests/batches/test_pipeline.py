@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from datetime import timedelta
-from functools import partial
 
 import pytest
 from django.db import OperationalError, connection
@@ -758,7 +757,7 @@ def test_an_address_that_can_not_get_better_fails_at_once(
 def test_an_address_that_may_get_better_is_tried_three_times(
     alice, fake_tool, server, monkeypatch, path, params
 ):
-    monkeypatch.setattr(fetch, "fetch", partial(fetch.fetch, deadline=0.2))
+    monkeypatch.setattr(fetch, "DEADLINE", 0.2)
     batch = url_batch(alice, fake_tool, server.url(path))
     seen = []
 

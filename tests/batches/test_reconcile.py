@@ -234,7 +234,7 @@ def test_an_item_that_can_not_be_settled_does_not_keep_the_batches(alice, bob, m
     lifecycle.cancel(good)
     Batch.objects.filter(pk=good.pk).update(state=BatchState.CANCELLING)
 
-    def broken(item, **_fields):
+    def broken(item, *_why, **_fields):
         raise ledger.HoldExhausted("broken")
 
     monkeypatch.setattr(lifecycle, "put_back", broken)

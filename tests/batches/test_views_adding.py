@@ -98,8 +98,9 @@ def test_each_tool_has_a_page_of_its_own(browser, alice):
     assert browser.get("/tools/fake-text/").context["originals"] == []
 
 
-def test_the_format_that_somebody_prefers_is_chosen(browser, monkeypatch):
-    monkeypatch.setattr("accounts.models.User.default_format", "webp", raising=False)
+def test_the_format_that_somebody_prefers_is_chosen(browser, alice):
+    alice.default_format = "webp"
+    alice.save()
 
     page = browser.get("/tools/remove-background/").content.decode()
 

@@ -2,7 +2,6 @@
 
 import io
 import re
-import threading
 import zipfile
 from pathlib import Path
 
@@ -47,9 +46,10 @@ def test_photos_lose_their_backgrounds_while_one_watches(signed_in, alice, shop,
     page.get_by_label("Choose images").set_input_files(
         sample_photos("coffee.png", "astronaut.png", "rocket.jpg")
     )
-    page.get_by_label("Or paste addresses").fill(f"http://{shop.host}/mug.png")
+    page.get_by_role("radio", name="URLs").check(force=True)
+    page.get_by_label("Paste addresses").fill(f"http://{shop.host}/mug.png")
     page.get_by_label("Model").select_option("u2netp")
-    expect(page.locator("#upload-status")).to_have_text("Ready: 3")
+    expect(page.locator("#upload-status")).to_have_text("4 images ready · 1 with a problem")
     expect(page.locator("#cost dd")).to_have_text("4")
     page.get_by_role("button", name="Start batch").click()
     page.wait_for_url("**/batches/**")
@@ -131,65 +131,6 @@ def test_pausing_resuming_and_cancelling_in_the_page(signed_in, alice, complaint
     assert complaints == []
 
 
-def test_files_go_up_four_at_a_time_and_bad_ones_are_told_at_once(signed_in, complaints):
-    page = signed_in
-    held = []
-    let_through = threading.Event()
-
-    def hold(route) -> None:
-        if let_through.is_set():
-            route.continue_()
-        else:
-            held.append(route)
-
-    page.route("**/uploads/", hold)
-    start_button = page.get_by_role("button", name="Start batch")
-    expect(start_button).to_be_disabled()
-    files = [
-        {"name": f"{n}.png", "mimeType": "image/png", "buffer": picture(n % 5)} for n in range(6)
-    ]
-    files.append({"name": "notes.png", "mimeType": "image/png", "buffer": b"only words"})
-
-    page.get_by_label("Choose images").set_input_files(files)
-
-    expect(page.locator("#upload-status")).to_have_text("Uploading 0 of 7")
-    page.wait_for_timeout(500)
-    assert len(held) == 4
-    expect(start_button).to_be_disabled()
-
-    let_through.set()
-    for route in held:
-        route.continue_()
-
-    expect(page.locator("#upload-status")).to_have_text(
-        "Ready: 5 · can\u2019t be used: 1 · duplicates left out: 1"
-    )
-    expect(page.locator("#uploads > li", has_text="notes.png")).to_contain_text("No credits used.")
-    expect(start_button).to_be_enabled()
-
-    page.get_by_role("button", name="Remove notes.png").click()
-    expect(page.locator("#upload-status")).to_have_text("Ready: 5 · duplicates left out: 1")
-    expect(page.locator("#uploads > li")).to_have_count(5)
-    assert complaints == []
-
-
-def test_a_lost_connection_loses_no_file(signed_in, complaints):
-    page = signed_in
-    page.route("**/uploads/", lambda route: route.abort())
-    page.get_by_label("Choose images").set_input_files(
-        [{"name": "mug.png", "mimeType": "image/png", "buffer": picture()}]
-    )
-    expect(page.locator("#uploads > li")).to_contain_text("The connection broke. Try again.")
-    expect(page.get_by_role("button", name="Start batch")).to_be_disabled()
-
-    page.unroute("**/uploads/")
-    page.get_by_role("button", name="Try again").click()
-
-    expect(page.locator("#upload-status")).to_have_text("Ready: 1")
-    expect(page.get_by_role("button", name="Start batch")).to_be_enabled()
-    assert complaints == []
-
-
 class Priced(fakes.FakeTool):
     """Mirroring costs more."""
 
@@ -207,7 +148,8 @@ def test_the_price_follows_the_settings(signed_in, complaints):
     page = signed_in
     with fakes.registered(Priced):
         page.goto("/tools/priced/")
-        page.get_by_label("Or paste addresses").fill(
+        page.get_by_role("radio", name="URLs").check(force=True)
+        page.get_by_label("Paste addresses").fill(
             "https://example.com/a.png\nhttps://example.com/b.png\nhttps://example.com/a.png"
         )
         expect(page.locator("#cost dd")).to_have_text("4")

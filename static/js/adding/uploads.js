@@ -37,6 +37,8 @@ export class Uploads {
   #waiting = []; // pictures to send
   #running = new Map(); // file id -> picture
   #errors = new Map(); // file id -> error
+  #asked = new WeakMap(); // request -> file id
+  #answers = new Map(); // file id -> the last answer about it
   #hashes = new Map(); // hash -> picture
   #halted = new Set();
   #hashing = false;
@@ -70,7 +72,16 @@ export class Uploads {
       retryDelays: [],
       storeFingerprintForResuming: false, // the Golden Retriever knows the address
       allowedMetaFields: ["filename", "tool"],
-      onBeforeRequest: (request) => request.setHeader("X-CSRFToken", token()),
+      onBeforeRequest: (request, file) => {
+        this.#asked.set(request, file.id);
+        request.setHeader("X-CSRFToken", token());
+      },
+      // An error comes with its answer, but Uppy has emptied that by then.
+      onAfterResponse: (request, answer) => {
+        const status = answer.getStatus();
+        const told = status >= 400 ? parse(answer.getBody()) : null;
+        this.#answers.set(this.#asked.get(request), { status, told });
+      },
     });
     uppy.on("upload-error", (file, error) => this.#errors.set(file.id, error));
     uppy.on("upload-progress", (file, { bytesUploaded, bytesTotal }) => {
@@ -211,6 +222,7 @@ export class Uploads {
     picture.fileId = null;
     this.#running.delete(fileId);
     this.#errors.delete(fileId);
+    this.#answers.delete(fileId);
     if (this.#uppy.getFile(fileId)) this.#uppy.removeFile(fileId);
   }
 
@@ -380,10 +392,13 @@ export class Uploads {
   async #carry(picture) {
     const { fileId } = picture;
     if (!picture.isCarried) {
+      this.#answers.delete(fileId);
       const done = await this.#uppy.retryUpload(fileId);
       const error = this.#errors.get(fileId);
       this.#errors.delete(fileId);
-      if (error) throw error;
+      // Without an answer of this kind it was the connection that failed.
+      const { status, told } = this.#answers.get(fileId) ?? {};
+      if (error) throw Object.assign(error, status >= 400 ? { status, told } : {});
       if (!done?.successful.length) return null; // removed
       picture.isCarried = true;
     }
@@ -397,14 +412,12 @@ export class Uploads {
   }
 
   #failed(picture, error) {
-    const answer = error.originalResponse;
-    const status = error.status ?? answer?.getStatus();
+    const { status, told } = error;
     if (error instanceof SignedOut || status === 401 || status === 403) {
       this.#waiting.unshift(picture);
       this.#grid.update(picture, { state: "waiting" });
       return this.halt("signedOut");
     }
-    const told = answer && parse(answer.getBody());
     if (told?.refused) return this.#settle(picture, told);
     const isGone = status === 404 || status === 410;
     if (isGone) {
