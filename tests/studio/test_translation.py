@@ -39,7 +39,7 @@ class Words(HTMLParser):
 
     def handle_starttag(self, tag, attributes) -> None:
         attributes = dict(attributes)
-        silent = tag in {"script", "style", "kbd"} or attributes.get("translate") == "no"
+        silent = tag in {"script", "style", "kbd", "code"} or attributes.get("translate") == "no"
         if tag not in {"meta", "link", "img", "input", "br", "hr"}:
             self._open.append((tag, silent))
             self._silent += silent
