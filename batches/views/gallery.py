@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_GET
 
 from tools import registry
@@ -45,7 +44,6 @@ def home(request: HttpRequest) -> HttpResponseBase:
     context = {
         "cards": cards,
         "example": next((card for card in cards if card.before), None),
-        "signup_url": _signup_url(),
     }
     return TemplateResponse(request, "studio/home.html", context)
 
@@ -80,11 +78,3 @@ def _card(tool: Tool) -> Card:
         before=pictures and f"{pictures}before.webp",
         after=pictures and f"{pictures}after.webp",
     )
-
-
-def _signup_url() -> str:
-    """Where strangers make an account; empty on a site that makes them by hand."""
-    try:
-        return reverse("accounts:signup")
-    except NoReverseMatch:
-        return ""
