@@ -34,14 +34,17 @@ class UserAdmin(DjangoUserAdmin):
     list_filter = ("is_staff", "is_superuser", "is_active")
     search_fields = ("email", "uid")
     ordering = ("-pk",)
-    readonly_fields = ("uid", "created_at", "last_login")
+    readonly_fields = ("uid", "created_at", "email_verified_at", "last_login", "erased_at")
     fieldsets = (
         (None, {"fields": ("email", "password", "uid")}),
         (
             _("Rights"),
             {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},
         ),
-        (_("Dates"), {"fields": ("created_at", "last_login")}),
+        (
+            _("Dates"),
+            {"fields": ("created_at", "email_verified_at", "last_login", "erased_at")},
+        ),
     )
     add_fieldsets = (
         (

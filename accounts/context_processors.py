@@ -1,11 +1,23 @@
 """What every page may show of whoever looks at it."""
 
+from typing import Any
+
 from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
 
 THEMES = {"light": "studio", "dark": "studio-dark"}
-"""What the cookie `theme` says, and what the style sheet calls it."""
+"""What a choice is called in the database and in the cookie `theme`, and by the style sheet."""
 
 
-def appearance(request: HttpRequest) -> dict[str, str]:
-    """``theme``: the one that was chosen on this browser; empty follows the system."""
-    return {"theme": THEMES.get(request.COOKIES.get("theme", ""), "")}
+def appearance(request: HttpRequest) -> dict[str, Any]:
+    """``theme``: what the person chose, else this browser; empty follows the system.
+
+    Nothing is asked of the database until a template looks.
+    """
+
+    def look() -> str:
+        user = getattr(request, "user", None)  # error pages may come before there is one
+        chosen = user.theme if user is not None and user.is_authenticated else ""
+        return THEMES.get(chosen or request.COOKIES.get("theme", ""), "")
+
+    return {"theme": SimpleLazyObject(look)}

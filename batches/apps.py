@@ -8,3 +8,10 @@ class BatchesConfig(AppConfig):
 
     name = "batches"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Let statements name batches."""
+        from batches.references import KIND, describe
+        from credits import references
+
+        references.register(KIND, describe)

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from batches import addresses, drafts, intake
-from batches.models import Original
+from batches.models import Item, Original
 from batches.names import clean_name
 from batches.refusals import Refusal
 from batches.sources.base import Row
@@ -113,3 +113,39 @@ class NewBatchForm(forms.Form):
             refused=[Refusal(name, code, params) for name, code, params in refused],
             addresses=[line.typed for line in self._lines if (line.same_as or line.line) in lines],
         )
+
+
+class OneImageForm(forms.Form):
+    """The image of single mode: a file, an address, an upload, or that of an earlier run.
+
+    What is named first wins: somebody who chooses a file where another image lies means the file.
+    """
+
+    url = forms.CharField(required=False)
+    upload = forms.UUIDField(required=False)
+    again = forms.UUIDField(required=False)
+
+    def take(self, owner: User, file: UploadedFile | None) -> None:
+        """Take the chosen file in, or say what is wrong with it. Call it once, when valid."""
+        if file is None:
+            return
+        taken = receive(owner, file)
+        if isinstance(taken, Refusal):
+            self.cleaned_data["upload"] = None
+            self.add_error(None, f"{taken.name}: {taken.message}")
+        else:
+            self.cleaned_data["upload"] = taken.uid
+
+    def row(self, owner: User) -> Row | None:
+        """The image; nothing when there is none."""
+        if upload := self.cleaned_data.get("upload"):
+            return Row(upload=str(upload))
+        if url := self.cleaned_data.get("url"):
+            return Row(url=url)
+        if again := self.cleaned_data.get("again"):
+            own = Item.objects.visible_to(owner).select_related("original")
+            if item := own.filter(uid=again).first():
+                if item.original:
+                    return Row(upload=str(item.original.uid), name=item.name)
+                return Row(url=item.source_url)
+        return None

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from math import ceil
+from statistics import median
 from typing import Any
 
-from django.db.models import Count, Max, Min, Q, Sum
+from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce
 
 from batches.models import Batch, Item
@@ -14,6 +16,8 @@ from batches.states import ENDED, LIVE, ON_HOLD, BatchState, ItemState
 
 RECENT = 40
 """Items that the pace is measured on."""
+IDLE_FROM = 30.0
+"""Seconds without a result that are at least needed to count as a pause."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +126,25 @@ def _time_left(
     recent = (
         Item.objects.filter(batch=batch, state=ItemState.DONE)
         .order_by("-finished_at")
-        .values("finished_at", "started_at")[:RECENT]
+        .values_list("started_at", "finished_at")[:RECENT]
     )
-    pace = recent.aggregate(first=Min("started_at"), last=Max("finished_at"), n=Count("pk"))
-    if not pace["n"] or not pace["first"]:
+    times = [(began, ended) for began, ended in recent if began and ended]
+    if not times:
         return None
-    each = max((now - pace["first"]).total_seconds(), 0.001) / pace["n"]
+    began = min(began for began, _ended in times)
+    ends = [*sorted(ended for _began, ended in times), now]
+    gaps = [(after - before).total_seconds() for before, after in pairwise(ends)]
+    worked = (now - began).total_seconds() - _idle(gaps)
+    each = max(worked, 0.001) / len(times)
     return max(1, int(left * each * 0.75)), max(2, ceil(left * each * 1.4))
+
+
+def _idle(gaps: Sequence[float]) -> float:
+    """Seconds in which nothing was worked on: a pause, or all workers were away.
+
+    Between two results there is about as much time as between two others; what is far more than
+    that says nothing of the pace.
+    """
+    usual = median(gaps[:-1] or gaps)  # the last one is open: it may belong to a pause just ended
+    longest = max(IDLE_FROM, usual * 10)
+    return sum(gap - usual for gap in gaps if gap > longest)

@@ -8,16 +8,25 @@ from batches.views import (
     files,
     gallery,
     items,
+    leaving,
     listing,
     managing,
     pasting,
+    single,
     uploads,
     watching,
 )
 
 app_name = "batches"
 urlpatterns = [
+    path("tools/", gallery.gallery, name="gallery"),
     path("tools/<slug:slug>/", adding.new, name="new"),
+    path("tools/<slug:slug>/single/", single.new, name="single"),
+    path("tools/<slug:slug>/single/for-batch/", single.for_batch, name="single_for_batch"),
+    path("tools/<slug:slug>/single/<uuid:uid>/", single.image, name="single_image"),
+    path("tools/<slug:slug>/single/<uuid:uid>/progress/", single.poll, name="single_poll"),
+    path("tools/<slug:slug>/single/<uuid:uid>/cancel/", single.cancel, name="single_cancel"),
+    path("tools/<slug:slug>/single/<uuid:uid>/delete/", single.delete, name="single_delete"),
     path("tools/<slug:slug>/draft/", drafting.draft, name="draft"),
     path("tools/<slug:slug>/draft/remove/", drafting.remove, name="draft_remove"),
     path("tools/<slug:slug>/samples/", drafting.add_samples, name="samples"),
@@ -28,6 +37,7 @@ urlpatterns = [
     path("uploads/tus/", uploads.tus, name="tus"),
     path("uploads/tus/<uuid:uid>/", uploads.tus_one, name="tus_one"),
     path("uploads/<uuid:uid>/thumbnail/", files.upload_thumbnail, name="upload_thumbnail"),
+    path("accounts/delete/", leaving.leave, name="leave"),
     path("batches/", listing.index, name="index"),
     path("batches/pulse/", listing.pulse, name="pulse"),
     path("batches/<uuid:uid>/", watching.detail, name="detail"),

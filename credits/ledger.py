@@ -117,7 +117,10 @@ class Share:
 
 
 def account_for(user: User) -> CreditAccount:
-    """The user's credit account, opened with the welcome credits the first time."""
+    """The user's credit account, opened the first time that somebody looks.
+
+    Whoever has proved an address finds the welcome credits in it; others get them by `welcome`.
+    """
     return _account_of(user.pk)
 
 
@@ -142,6 +145,20 @@ def balance(user: User) -> Balance:
 
 
 # --- Credits in -----------------------------------------------------------------------
+
+
+def welcome(user: User) -> LedgerEntry | None:
+    """Give the welcome credits, now that an address is proved; once, however often it is called.
+
+    None when this site gives none.
+    """
+    if settings.WELCOME_CREDITS <= 0:
+        return None
+    with transaction.atomic():
+        account = lock(user.pk)  # may have just opened it, with them
+        if earlier := _entry(_welcome_key(user.pk), account=account, kinds=[EntryKind.GRANT]):
+            return earlier
+        return _welcome(account)
 
 
 def grant(
@@ -451,15 +468,28 @@ def _account_of(owner_id: int) -> CreditAccount:
         # A rival's insert waits for ours to commit, then finds our row: nobody ever sees
         # an account without its welcome credits.
         account, made = CreditAccount.objects.get_or_create(owner_id=owner_id)
-        if made and settings.WELCOME_CREDITS > 0:
-            _give(
-                account,
-                settings.WELCOME_CREDITS,
-                entry_kind=EntryKind.GRANT,
-                kind=GrantKind.WELCOME,
-                key=f"welcome:{owner_id}",
-            )
+        if made and settings.WELCOME_CREDITS > 0 and _is_proved(owner_id):
+            _welcome(account)
     return account
+
+
+def _is_proved(owner_id: int) -> bool:
+    """Addresses are cheap to invent: credits wait until one is known to be read by somebody."""
+    return User.objects.filter(pk=owner_id, email_verified_at__isnull=False).exists()
+
+
+def _welcome_key(owner_id: int) -> str:
+    return f"welcome:{owner_id}"
+
+
+def _welcome(account: CreditAccount) -> LedgerEntry:
+    return _give(
+        account,
+        settings.WELCOME_CREDITS,
+        entry_kind=EntryKind.GRANT,
+        kind=GrantKind.WELCOME,
+        key=_welcome_key(account.owner_id),
+    )
 
 
 def _lock_account(account_id: int) -> CreditAccount:

@@ -105,7 +105,7 @@ class HourlyLimit(BaseThrottle):
         reads = request.method in SAFE_METHODS
         limit = settings.API_READS_PER_HOUR if reads else settings.API_WRITES_PER_HOUR
         user = request.user
-        who = user.pk if user.is_authenticated else request.META.get("REMOTE_ADDR", "")
+        who = user.pk if user.is_authenticated else limits.network_of(request._request)
         counted = limits.count("reads" if reads else "writes", who)
         if counted is None:
             return True

@@ -43,6 +43,11 @@ class DataDirectory:
         """One log file per supervised process."""
         return self.root / "logs"
 
+    @property
+    def mail(self) -> Path:
+        """Mails, one file each, on a site that has no mail server."""
+        return self.root / "mail"
+
     def prepare(self) -> None:
         """Create the folders. Safe to call from many processes at once."""
         for folder in (self.root, self.media, self.logs):

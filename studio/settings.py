@@ -31,6 +31,8 @@ PORT = env.int("STUDIO_PORT", default=8000)
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", *env.list("STUDIO_HOSTS", default=[])]
 SITE_URL = env.str("STUDIO_URL", default=f"http://127.0.0.1:{PORT}")
 CSRF_TRUSTED_ORIGINS = [SITE_URL]
+HTTPS = env.bool("STUDIO_HTTPS", default=False)
+PROXIES = env.int("STUDIO_PROXIES", default=1 if HTTPS else 0)  # that write X-Forwarded-For
 ROOT_URLCONF = "studio.urls"
 WSGI_APPLICATION = "studio.wsgi.application"
 
@@ -104,6 +106,17 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+
+PASSWORD_RESET_TIMEOUT = 3 * 24 * 3600  # of every link that proves an address
+
+# --- Mail -----------------------------------------------------------------------------
+if url := env.str("EMAIL_URL", default=""):
+    globals().update(env.email_url_config(url))
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = str(DATA.mail)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("STUDIO_MAIL_FROM", default="Studio <studio@localhost>")
 
 # --- Database -------------------------------------------------------------------------
 if url := env.str("DATABASE_URL", default=""):
@@ -229,7 +242,6 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 # --- Security -------------------------------------------------------------------------
-HTTPS = env.bool("STUDIO_HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 if HTTPS:
     SECURE_HSTS_SECONDS = env.int("STUDIO_HSTS_SECONDS", default=31_536_000)

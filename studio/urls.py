@@ -19,6 +19,7 @@ urlpatterns = [
     *site_urlpatterns,
     path("", include("batches.urls")),
     path("admin/", admin.site.urls),
+    path("accounts/credits/", include("credits.urls")),
     path("accounts/", include("accounts.urls")),
     path("healthz", views.healthz, name="healthz"),
     path("favicon.ico", views.favicon, name="favicon"),

@@ -16,8 +16,8 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.urls import URLPattern, get_resolver, reverse
 from django.urls.resolvers import RoutePattern
 
-from accounts.models import User
-from batches import intake, storage
+from accounts.models import User, create_key
+from batches import drafts, intake, storage
 from batches.models import Batch, Item, Original, Result
 from batches.states import BatchState, ItemState
 from credits import ledger
@@ -37,7 +37,12 @@ class World:
     newcomer: User
     staff: User
     batches: dict[str, Batch] = field(default_factory=dict)
+    singles: dict[str, Batch] = field(default_factory=dict)
     uploads: list[Original] = field(default_factory=list)
+
+    def item(self, batch: str, state: ItemState) -> Item:
+        """The first image of a batch in this state."""
+        return self.batches[batch].items.filter(state=state).order_by("position")[0]
 
     @property
     def items(self) -> list[Item]:
@@ -51,7 +56,13 @@ class World:
     def data(self) -> list[str]:
         """Names and values that people wrote or that stand for themselves: not for translation."""
         people = [self.person.email, self.newcomer.email, self.staff.email]
-        return [*people, *(batch.name for batch in self.batches.values())]
+        keys = self.person.api_keys.values_list("name", "prefix")
+        batches = [*self.batches.values(), *self.singles.values()]
+        return [
+            *people,
+            *(batch.name for batch in batches),
+            *(text for key in keys for text in key),
+        ]
 
 
 STATES: dict[str, tuple[BatchState, list[ItemState]]] = {
@@ -67,6 +78,12 @@ STATES: dict[str, tuple[BatchState, list[ItemState]]] = {
     "problems": (BatchState.FINISHED, [ItemState.DONE] * 4 + [ItemState.FAILED] * 3),
     "failed": (BatchState.FINISHED, [ItemState.FAILED] * 2),
     "cancelled": (BatchState.CANCELLED, [ItemState.DONE] * 2 + [ItemState.CANCELLED] * 3),
+}
+
+SINGLES: dict[str, tuple[BatchState, list[ItemState]]] = {
+    "done": (BatchState.FINISHED, [ItemState.DONE]),
+    "failed": (BatchState.FINISHED, [ItemState.FAILED]),
+    "running": (BatchState.RUNNING, [ItemState.RUNNING]),
 }
 
 TROUBLES = [
@@ -95,30 +112,60 @@ def build(photos: Sequence[bytes] = (), cutouts: Sequence[bytes] = ()) -> World:
     for key, content in results:
         storage.save(storage.RESULTS, key, content)
     for number, (name, (state, items)) in enumerate(STATES.items()):
-        batch = Batch.objects.create(
-            owner=world.person,
-            tool=TOOL,
-            state=state,
-            name=f"{number} {name} & <mugs> with-a-name-that-does-not-want-to-end",
-            settings=registry.get(TOOL).defaults(),
-        )
-        world.batches[name] = batch
-        hold = None
-        if state != BatchState.READY:
-            hold = ledger.hold(world.person, len(items), key=name, reference=batch.reference)
-        for position, item_state in enumerate(items):
-            item = _item(world, batch, position, item_state, hold=hold)
-            if item_state == ItemState.DONE:
-                key, content = results[position % len(results)]
-                Result.objects.create(
-                    item=item,
-                    key=key,
-                    thumbnail_key=key,
-                    format="png",
-                    bytes=len(content),
-                    sha256="0" * 64,
-                )
+        called = f"{number} {name} & <mugs> with-a-name-that-does-not-want-to-end"
+        world.batches[name] = _batch_of(world, called, state, items, results)
+    for name, (state, items) in SINGLES.items():
+        world.singles[name] = _batch_of(world, f"one {name}", state, items, results, single=True)
+    keep_draft(world)
+    create_key(world.person, name="The shop's own system")
     return world
+
+
+def keep_draft(world: World) -> None:
+    """Leave pictures on the newcomer's page, as somebody would who is called away."""
+    cups = [
+        intake.receive(world.newcomer, picture(number), name=f"cup-{number}.png")[0]
+        for number in range(3)
+    ]
+    drafts.add(world.newcomer, TOOL, cups)
+
+
+def _batch_of(
+    world: World,
+    name: str,
+    state: BatchState,
+    items: Sequence[ItemState],
+    results: Sequence[tuple[str, bytes]],
+    *,
+    single: bool = False,
+) -> Batch:
+    """A batch with items in these states, and the credits that they would have cost."""
+    batch = Batch.objects.create(
+        owner=world.person,
+        tool=TOOL,
+        state=state,
+        name=name,
+        single=single,
+        settings=registry.get(TOOL).defaults(),
+    )
+    hold = None
+    if state != BatchState.READY:
+        hold = ledger.hold(world.person, len(items), key=name, reference=batch.reference)
+    for position, item_state in enumerate(items):
+        item = _item(world, batch, position, item_state, hold=hold)
+        if item_state == ItemState.DONE:
+            key, content = results[position % len(results)]
+            Result.objects.create(
+                item=item,
+                key=key,
+                thumbnail_key=key,
+                format="png",
+                width=64,
+                height=48,
+                bytes=len(content),
+                sha256="0" * 64,
+            )
+    return batch
 
 
 def _item(
@@ -136,6 +183,7 @@ def _item(
         error_code=code if failed else "",
         error_params=params if failed else {},
         hold=hold,
+        settings=batch.settings,
         held_price=1,
         price=1 if state == ItemState.DONE else None,
         attempt=0 if state == ItemState.PENDING else 1,
@@ -162,6 +210,14 @@ def _tool(_world: World) -> list[object]:
     return [TOOL]
 
 
+def _single(state: str) -> Callable[[World], list[object]]:
+    return lambda world: [TOOL, world.singles[state].items.get().uid]
+
+
+def _image(batch: str, state: ItemState) -> Callable[[World], list[object]]:
+    return lambda world: [world.item(batch, state).uid]
+
+
 def _batch(state: str) -> Callable[[World], list[object]]:
     return lambda world: [world.batches[state].uid]
 
@@ -170,11 +226,37 @@ LOOKS = [
     Look("home", "home", STRANGER),
     Look("sign-in", "accounts:login", STRANGER),
     Look("tool-signed-out", "batches:new", STRANGER, _tool),
+    Look("sign-up", "accounts:sign_up", STRANGER),
+    Look("confirm-old-link", "accounts:confirm", PERSON, lambda _world: ["old"], status=410),
+    Look("password-reset", "accounts:password_reset", STRANGER),
+    Look("password-reset-sent", "accounts:password_reset_sent", STRANGER),
+    Look("password-old-link", "accounts:password_choose", STRANGER, lambda _world: ["x", "old"]),
+    Look("gallery-signed-out", "batches:gallery", STRANGER),
+    Look("gallery", "batches:gallery"),
     Look("tool", "batches:new", PERSON, _tool),
+    Look("tool-draft", "batches:new", NEWCOMER, _tool),
+    Look("single-signed-out", "batches:single", STRANGER, _tool),
+    Look("single", "batches:single", PERSON, _tool),
+    Look("single-empty", "batches:single", NEWCOMER, _tool),
+    *(Look(f"single-{state}", "batches:single_image", PERSON, _single(state)) for state in SINGLES),
     Look("batches", "batches:index"),
     Look("batches-empty", "batches:index", NEWCOMER),
     *(Look(f"batch-{state}", "batches:detail", PERSON, _batch(state)) for state in STATES),
     Look("batch-failed-only", "batches:detail", PERSON, _batch("problems"), "?show=failed"),
+    Look("rename", "batches:rename", PERSON, _batch("finished")),
+    Look("delete", "batches:delete", PERSON, _batch("finished")),
+    Look("delete-live", "batches:delete", PERSON, _batch("running")),
+    Look("item-done", "batches:item", PERSON, _image("problems", ItemState.DONE)),
+    Look("item-failed", "batches:item", PERSON, _image("problems", ItemState.FAILED)),
+    Look("account", "accounts:home"),
+    Look("email", "accounts:email"),
+    Look("password", "accounts:password"),
+    Look("keys", "accounts:keys"),
+    Look("keys-empty", "accounts:keys", NEWCOMER),
+    Look("preferences", "accounts:preferences"),
+    Look("credits", "credits:statement"),
+    Look("credits-empty", "credits:statement", NEWCOMER),
+    Look("leave", "batches:leave"),
     Look("offline", "offline", STRANGER),
     Look("not-found", "batches:detail", PERSON, lambda _world: [uuid.UUID(int=0)], status=404),
     Look("no-page", "batches:pause", PERSON, _batch("running"), status=405),

@@ -220,6 +220,11 @@ class Tool:
         """The most that one image can cost with these settings, whatever its size."""
         return self.price_for(settings)
 
+    def lowest_price(self) -> int:
+        """The least that an image costs with any settings: what "from" says on pages."""
+        usual = self.max_price(self.defaults())
+        return min([usual, *(rule["credits"] for rule in self.price_rules())])
+
     def price_rules(self) -> list[dict[str, Any]]:
         """What makes the price differ from that of the default settings.
 

@@ -1,4 +1,7 @@
-"""The start page."""
+"""The start page and the gallery of tools."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
@@ -6,12 +9,72 @@ from django.template.response import TemplateResponse
 from django.views.decorators.http import require_GET
 
 from tools import registry
+from tools.base import Tool
+
+WORTH_SEARCHING = 9
+"""From so many tools on there is a search box."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A tool in the gallery."""
+
+    tool: Tool
+    price: int
+    """The lowest that an image costs."""
+    varies: bool
+    """Whether other settings cost more."""
+    unavailable: str | None
+    before: str
+    """Names of its pictures among the static files; empty for a tool without an example."""
+    after: str
+
+    def answers(self, wanted: str) -> bool:
+        """Whether every word is in its name or description."""
+        text = f"{self.tool.name} {self.tool.description}".casefold()
+        return all(word in text for word in wanted.casefold().split())
 
 
 @require_GET
 def home(request: HttpRequest) -> HttpResponseBase:
-    """What this is, for strangers; the first tool for everybody else."""
-    tools = list(registry.all())
-    if request.user.is_authenticated and tools:
-        return redirect("batches:new", tools[0].slug)
-    return TemplateResponse(request, "studio/home.html", {"tools": tools})
+    """What this is, for strangers; the tools for everybody else."""
+    if request.user.is_authenticated:
+        return redirect("batches:gallery")
+    cards = _cards()
+    context = {
+        "cards": cards,
+        "example": next((card for card in cards if card.before), None),
+    }
+    return TemplateResponse(request, "studio/home.html", context)
+
+
+@require_GET
+def gallery(request: HttpRequest) -> TemplateResponse:
+    """All tools, with what each does to a picture; `?q=` narrows them."""
+    cards = _cards()
+    wanted = request.GET.get("q", "").strip()
+    context = {
+        "here": "tools",
+        "q": wanted,
+        "cards": [card for card in cards if card.answers(wanted)],
+        "searchable": len(cards) >= WORTH_SEARCHING or wanted,
+    }
+    return TemplateResponse(request, "batches/gallery.html", context)
+
+
+def _cards() -> Sequence[Card]:
+    """Tools that work come first; the others say why they don't."""
+    cards = [_card(tool) for tool in registry.all()]
+    return sorted(cards, key=lambda card: (card.unavailable is not None, str(card.tool.name)))
+
+
+def _card(tool: Tool) -> Card:
+    pictures = f"img/tools/{tool.slug}-" if tool.example else ""
+    return Card(
+        tool=tool,
+        price=tool.lowest_price(),
+        varies=bool(tool.price_rules()),
+        unavailable=tool.unavailable_reason(),
+        before=pictures and f"{pictures}before.webp",
+        after=pictures and f"{pictures}after.webp",
+    )

@@ -75,18 +75,6 @@ def cards(page: str) -> list[str]:
 # --- Who sees what --------------------------------------------------------------------
 
 
-def test_the_front_page_tells_strangers_what_this_is(client, db):
-    page = client.get("/")
-
-    assert page.status_code == 200
-    assert b"Hundreds of photos" in page.content
-    assert reverse("accounts:login").encode() in page.content
-
-
-def test_the_front_page_takes_people_to_the_first_tool(browser):
-    assert browser.get("/").url == NEW
-
-
 def test_a_tool_opens_signed_out_and_asks_to_sign_in(client, db):
     page = client.get(NEW).content.decode()
 

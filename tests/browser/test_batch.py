@@ -91,7 +91,7 @@ def test_photos_lose_their_backgrounds_while_one_watches(signed_in, alice, shop,
 
     # The shop mends its page, and the failed one runs again, in its own card.
     shop.content = ("image/png", sample_photos("chelsea.png")[0].read_bytes())
-    page.get_by_role("button", name="Retry the failed image").click()
+    page.get_by_role("button", name="Retry it").click()
     expect(card(page, "mug.png")).to_contain_text("Done", timeout=PATIENCE)
     expect(page.get_by_role("heading", name="Finished", exact=True)).to_be_visible(timeout=PATIENCE)
     expect(page.locator("#cards > li")).to_have_count(4)

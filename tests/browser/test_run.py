@@ -1,16 +1,19 @@
 """Watching a batch: its states, its causes of failure, the drawer, keys, 500 cards."""
 
 import re
+from itertools import islice
 
 import pytest
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from batches import lifecycle
+from batches import intake, lifecycle, samples
 from batches.models import Item
+from batches.sources.base import Row
 from batches.states import BatchState, ItemState
 from tests.browser.conftest import PATIENCE
-from tests.factories import bare_batch, bare_item, give, make_batch
+from tests.factories import bare_batch, bare_item, give
+from tools import registry
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("quick")]
 
@@ -23,8 +26,14 @@ def quick(signed_in, complaints):
 
 
 def ready(owner, count: int = 3):
-    """A batch of the real tool, on its small model."""
-    return make_batch(owner, count, tool="remove-background", settings={"model": "u2netp"})
+    """A batch of real photos for the real tool, on its small model."""
+    give(owner, count)
+    rows = []
+    for path in islice(samples.photos(), count):
+        original, _new = intake.receive(owner, path.read_bytes(), name=path.name)
+        rows.append(Row(upload=str(original.uid)))
+    tool = registry.get("remove-background")
+    return lifecycle.create(owner, tool, rows, settings={"model": "u2netp"})
 
 
 def finished(owner, start, **options):
@@ -96,7 +105,7 @@ def test_the_drawer_opens_moves_by_keys_and_gives_the_focus_back(
     expect(first).to_be_focused()
     page.keyboard.press("Enter")
     drawer = page.get_by_role("dialog", name="Image")
-    expect(drawer.get_by_role("heading", name="photo-1.png")).to_be_focused()
+    expect(drawer.get_by_role("heading", name="coffee.png")).to_be_focused()
     expect(page).to_have_url(re.compile("item="))
     drawer.get_by_role("slider").focus()
     page.keyboard.down("ArrowRight")
@@ -110,13 +119,13 @@ def test_the_drawer_opens_moves_by_keys_and_gives_the_focus_back(
     check_accessibility(page, "#drawer")
     page.locator("#item-title").focus()
     page.keyboard.press("j")
-    expect(drawer.get_by_role("heading", name="photo-2.png")).to_be_focused()
+    expect(drawer.get_by_role("heading", name="astronaut.png")).to_be_focused()
     page.reload()
-    expect(drawer.get_by_role("heading", name="photo-2.png")).to_be_visible()
+    expect(drawer.get_by_role("heading", name="astronaut.png")).to_be_visible()
     expect(drawer.locator(".viewer")).to_have_attribute("data-backdrop", "black")
     page.keyboard.press("Escape")
 
-    second = page.locator("#cards > li", has_text="photo-2.png").locator(".card-open")
+    second = page.locator("#cards > li", has_text="astronaut.png").locator(".card-open")
     expect(second).to_be_focused()
     expect(page).not_to_have_url(re.compile("item="))
     page.keyboard.press("?")

@@ -19,12 +19,14 @@ APPS = ("accounts", "batches", "credits", "studio", "tools")
 SPOKEN = re.compile(r"(aria-label|aria-valuetext|title|placeholder|alt|data-says-.*)")
 """Attributes that somebody reads or hears."""
 LETTER = re.compile(r"[^\W\d_]")
+SILENT = {"script", "style", "kbd", "code", "pre"}
+"""What stands in these is not prose."""
 NOTATION = re.compile(
     r"https?://|#rrggbb|\b(JPG|PNG|WebP|GIF|AVIF|HEIC|BMP|TIFF|ZIP)\b"
     r"|\b(aria|data)-[a-z]+(=\"[^\"]*\")?"  # of a template that is part of a tag
 )
 """What has letters and is the same in every language."""
-DATA = re.compile(r"https://shop\.example/[\w./-]*|\bmug-\d+[\w.-]*")
+DATA = re.compile(r"(?:https://)?shop\.example[\w./-]*|\b(?:mug|cup)-\d+[\w.-]*")
 """Names of the pictures in `tests.pages`."""
 
 
@@ -39,7 +41,9 @@ class Words(HTMLParser):
 
     def handle_starttag(self, tag, attributes) -> None:
         attributes = dict(attributes)
-        silent = tag in {"script", "style"} or attributes.get("translate") == "no"
+        silent = (
+            tag in {"script", "style", "kbd", "code", "pre"} or attributes.get("translate") == "no"
+        )
         if tag not in {"meta", "link", "img", "input", "br", "hr"}:
             self._open.append((tag, silent))
             self._silent += silent
@@ -124,7 +128,9 @@ def untranslated(source: str) -> Iterator[tuple[int, str]]:
             said += node.args[1:] if name != "ValidationError" else node.args[:1]
         for value in said:
             if isinstance(value, ast.JoinedStr):
-                yield node.lineno, ast.unparse(value)
+                words = [part.value for part in value.values if isinstance(part, ast.Constant)]
+                if LETTER.search("".join(map(str, words))):
+                    yield node.lineno, ast.unparse(value)
             elif isinstance(value, ast.Constant) and LETTER.search(str(value.value)):
                 yield node.lineno, str(value.value)
 

@@ -1,4 +1,4 @@
-// A button with `data-copy` copies the text of the element of that id, and says so.
+// A button with `data-copy` copies what the field or element of that id holds, and says so.
 
 for (const button of document.querySelectorAll("[data-copy]")) {
   if (navigator.clipboard) button.hidden = false;
@@ -7,7 +7,8 @@ for (const button of document.querySelectorAll("[data-copy]")) {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest?.("[data-copy]");
   if (!button) return;
-  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+  const source = document.getElementById(button.dataset.copy);
+  await navigator.clipboard.writeText(source.value ?? source.textContent);
   const words = button.querySelector("span");
   const before = words.textContent;
   if (before === button.dataset.saysCopied) return;

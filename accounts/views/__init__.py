@@ -1,0 +1,1 @@
+"""Pages about people's accounts, a module for each concern. Everything works without JavaScript."""

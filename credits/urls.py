@@ -1,0 +1,11 @@
+"""Addresses of the pages about credits."""
+
+from django.urls import path
+
+from credits import views
+
+app_name = "credits"
+urlpatterns = [
+    path("", views.show, name="statement"),
+    path("statement.csv", views.as_csv, name="csv"),
+]
