@@ -1,26 +1,16 @@
 // What the batch costs, what is in the way, and the one primary button.
 
+import { priceOf } from "../site/price.js";
 import { figure, form, put, say } from "./words.js";
 
-const rules = JSON.parse(form.dataset.priceRules);
-
-/** Credits for one image with the settings that are chosen now. */
-function price() {
-  const given = new FormData(form);
-  const rule = rules.find(({ when }) =>
-    Object.entries(when).every(([name, value]) => given.get(name) === String(value)),
-  );
-  return rule ? rule.credits : Number(form.dataset.price);
-}
-
 // Reading a form is slow, and this is asked with every frame while files go up.
-let unit = price();
+let unit = priceOf(form);
 for (const [where, kind] of [
   [form, "input"],
   [window, "pageshow"],
 ]) {
   where.addEventListener(kind, () => {
-    unit = price();
+    unit = priceOf(form);
   });
 }
 
