@@ -1,10 +1,13 @@
 """Watching a batch: its states, its causes of failure, the drawer, keys, 500 cards."""
 
+import io
 import re
 from itertools import islice
 
+import numpy as np
 import pytest
 from django.utils import timezone
+from PIL import Image
 from playwright.sync_api import expect
 
 from batches import intake, lifecycle, samples
@@ -146,6 +149,74 @@ def test_a_failed_image_is_retried_from_the_drawer_with_other_settings(signed_in
     expect(drawer).to_be_hidden()
     expect(page.locator("#cards > li", has_text="4.png")).to_contain_text("Waiting")
     assert batch.items.get(position=4).settings["model"] == "u2netp"
+
+
+def heavy_photo() -> bytes:
+    """A photo of a cup of more than 20 MB: large, and with the noise of a camera."""
+    with Image.open(next(samples.photos())) as cup:
+        large = np.asarray(cup.convert("RGB").resize((4800, 3200))).astype(np.int16)
+    large += np.random.default_rng(1).integers(-24, 25, large.shape, dtype=np.int16)
+    file = io.BytesIO()
+    Image.fromarray(large.clip(0, 255).astype(np.uint8)).save(
+        file, "JPEG", quality=99, subsampling=0
+    )
+    return file.getvalue()
+
+
+def test_what_failed_is_shrunk_and_replaced_in_its_own_card(signed_in, alice, shop, start):
+    page = signed_in
+    shop.content = ("image/jpeg", heavy_photo())
+    assert len(shop.content[1]) > 20 * 2**20
+    give(alice, 5)
+    rows = [
+        Row(url=f"http://{shop.host}/mug.jpg"),
+        Row(name="cup.png", refusal=("file_empty", {})),
+    ]
+    tool = registry.get("remove-background")
+    settings = {"model": "u2netp"}
+    batch = lifecycle.create(alice, tool, rows, settings=settings, skip_invalid=True)
+    lifecycle.start(batch)
+    start("worker", "io", STUDIO_FETCH_ALLOW=shop.host)
+    start("worker", "cpu")
+    page.goto(batch.get_absolute_url())
+    expect(page.get_by_role("heading", name="All failed")).to_be_visible(timeout=PATIENCE)
+
+    page.get_by_role("button", name="Shrink and retry").click()
+    mug = page.locator("#cards > li", has=page.get_by_title(re.compile("mug.jpg$")))
+    expect(mug).to_contain_text("Done", timeout=PATIENCE)
+
+    page.locator("#triage").get_by_text("Replace files…").click()
+    photo = next(samples.photos()).read_bytes()
+    page.get_by_label("New files").set_input_files(
+        {"name": "another name.png", "mimeType": "image/png", "buffer": photo}
+    )
+    page.get_by_role("button", name="Replace and retry").click()
+
+    expect(page.get_by_role("heading", name="Finished", exact=True)).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#cards > li")).to_have_count(2)
+    assert set(batch.items.values_list("state", "price")) == {("done", 1)}
+
+
+def test_one_failed_image_or_all_of_them_are_retried(signed_in, alice, shop, start):
+    page = signed_in  # the shop has a web page where the images should be
+    give(alice, 5)
+    rows = [Row(url=f"http://{shop.host}/mug.png?{n}") for n in range(3)]
+    tool = registry.get("remove-background")
+    batch = lifecycle.start(lifecycle.create(alice, tool, rows, settings={"model": "u2netp"}))
+    start("worker", "io", STUDIO_FETCH_ALLOW=shop.host)
+    start("worker", "cpu")
+    page.goto(batch.get_absolute_url())
+    expect(page.get_by_role("heading", name="All failed")).to_be_visible(timeout=PATIENCE)
+    shop.content = ("image/png", next(samples.photos()).read_bytes())
+
+    cards = page.locator("#cards > li")
+    cards.first.get_by_role("button", name=re.compile("^Retry")).click()
+    expect(cards.filter(has_text="Done")).to_have_count(1, timeout=PATIENCE)
+    expect(cards.filter(has_text="Failed")).to_have_count(2)
+    page.get_by_role("button", name="Retry all 2").click()
+
+    expect(cards.filter(has_text="Done")).to_have_count(3, timeout=PATIENCE)
+    assert set(batch.items.values_list("attempt", flat=True)) == {2}
 
 
 def test_pausing_in_one_tab_shows_in_the_other(signed_in, alice):
