@@ -367,7 +367,8 @@ file = os.memfd_create("original")
 os.write(file, b"x")
 answer, answer_in = os.pipe()
 allowance, limits = map(dataclasses.asdict, (guard.ALLOWANCE, images.LIMITS))
-guard._fork(json.dumps(["jpg", limits, allowance]).encode(), file, answer_in)
+guard._fork(json.dumps(["jpg", limits, allowance, False]).encode(), file, answer_in)
+os.close(answer_in)
 print(json.loads(os.read(answer, 65536)[guard._REPLY.size:])["detail"])
 """
 
