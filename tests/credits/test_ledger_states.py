@@ -423,7 +423,7 @@ def test_random_stories_leave_the_ledger_in_order():
     run_state_machine_as_test(
         Story,
         settings=settings(
-            max_examples=20,
+            max_examples=30,
             stateful_step_count=60,
             phases=[Phase.generate],  # to shrink a story takes minutes; its verbs are noted
             deadline=None,

@@ -180,9 +180,11 @@ class Bracketed(trans_real.DjangoTranslation):
 @pytest.fixture
 def bracketed(monkeypatch):
     """The site in that language."""
-    monkeypatch.setitem(trans_real._translations, "en", Bracketed("en"))
-    with translation.override("en"):
-        yield
+    with monkeypatch.context() as patch:
+        patch.setitem(trans_real._translations, "en", Bracketed("en"))
+        with translation.override("en"):
+            yield
+    translation.activate(settings.LANGUAGE_CODE)  # requests left the brackets on in this thread
 
 
 @pytest.fixture
