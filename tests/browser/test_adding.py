@@ -534,7 +534,10 @@ def test_an_address_with_a_problem_can_be_started_or_removed(tool, shop, complai
 
 def test_all_is_done_with_the_keyboard(tool, complaints):
     page = tool
-    page.get_by_label("choose images").focus()
+    page.bring_to_front()
+    choose = page.get_by_label("choose images")
+    choose.focus()
+    expect(choose).to_be_focused()
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Space")
     chooser.value.set_files([png(f"{n}.png", n) for n in range(4)])
