@@ -31,8 +31,9 @@ test: ## Run every test, on a PostgreSQL and a Valkey of their own; concurrency 
 	@scripts/system-packages python browser
 	@scripts/setup
 	@scripts/browser --fetch >/dev/null
-	$(PYTEST) -n 2 -m "not gpu and not worker and not chaos and not browser"
-	$(PYTEST) -m "worker or chaos or browser"
+	$(PYTEST) -n 2 --dist worksteal -m "not gpu and not worker and not chaos and not browser"
+	$(PYTEST) -n 2 --dist worksteal -m browser
+	$(PYTEST) -m "(worker or chaos) and not browser"
 	STUDIO_TEST_DATABASE=sqlite $(PYTEST) -m concurrency
 
 check: setup ## Lint (Python, scripts, templates), types, import contracts, migrations, deployment settings, lock files

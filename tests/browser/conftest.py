@@ -140,4 +140,4 @@ def shop(settings) -> Iterator[Shop]:
     server.server_close()
 
 
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=20_000)  # two browsers share the machine with a server each
