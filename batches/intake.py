@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from batches import fetch, messages, storage
+from batches import fetch, messages, setting_images, storage
 from batches.models import Batch, Item, Original
 from batches.names import Names, clean_name
 from batches.sources.base import Row
@@ -110,8 +110,14 @@ def add_items(
     names = Names()
     errors: list[RowError] = []
     items: list[Item] = []
-    for index, row in enumerate(rows):
-        item, problems = _item(batch, tool, index, row, uploads)
+    judged = [_item(batch, tool, index, row, uploads) for index, row in enumerate(rows)]
+    unusable = setting_images.keep(batch, tool, (item.settings for item, _problems in judged))
+    for index, (item, problems) in enumerate(judged):
+        problems += [
+            _wrong_picture(index, tool, name, *unusable[value])
+            for name, value in tool.image_settings(item.settings).items()
+            if value in unusable
+        ]
         errors += problems
         item.name = names.unique(item.name)
         if problems:
@@ -189,6 +195,15 @@ def _item(
             )
     item.name = clean_name(row.name or _name_of(item))
     return item, problems
+
+
+def _wrong_picture(
+    index: int, tool: Tool, name: str, code: str, params: Mapping[str, Any]
+) -> RowError:
+    """A picture that a row's settings name and that can't be used."""
+    params = {**params, "setting": str(tool.Settings().fields[name].label)}
+    pointer = _pointer(f"/images/{index}/settings", name)
+    return RowError(index, pointer, code, messages.text(code, params), params)
 
 
 def _pointer(at: str, name: str) -> str:

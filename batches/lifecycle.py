@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 
 from accounts import plans
 from accounts.models import User
-from batches import dispatch, fetch, intake, messages, storage
+from batches import dispatch, fetch, intake, messages, setting_images, storage
 from batches.models import Batch, Item, Original, Result
 from batches.sources.base import Row
 from batches.states import DELETABLE, IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
@@ -138,6 +138,7 @@ def create(
             cap=cap,
             single=single,
         )
+        setting_images.keep_or_refuse(batch, tool, cleaned)
         items = intake.add_items(batch, tool, rows, skip_invalid=skip_invalid)
         _refuse_over_cap(batch, sum(item.held_price for item in items if not item.error_code))
     return batch
@@ -242,6 +243,7 @@ def _change_settings(batch: Batch, settings: Mapping[str, Any]) -> None:
         own = {name: value for name, value in item.settings.items() if before.get(name) != value}
         item.settings = tool.clean(own, base=batch.settings)
         _refuse_unavailable(tool, item.settings)
+        setting_images.keep_or_refuse(batch, tool, item.settings)
         item.held_price = tool.max_price(item.settings)
     batch.save(update_fields=["settings"])
     Item.objects.bulk_update(waiting, ["settings", "held_price"], batch_size=100)
@@ -282,6 +284,7 @@ def retry(
             item.shrink = item.shrink or shrink
             item.settings = tool.clean(settings or {}, base={**batch.settings, **item.settings})
             _refuse_unavailable(tool, item.settings)
+            setting_images.keep_or_refuse(batch, tool, item.settings)
             item.held_price = tool.max_price(item.settings)
             item.history = _history(
                 item,
@@ -394,10 +397,15 @@ def delete(batch: Batch) -> bool:
         # Locked, in one order for everybody: whoever makes a batch of the same pictures has them
         # before us, and then we see its items, or after us, and then it is told that they are gone.
         used = found.items.filter(original__isnull=False).values("original")
-        originals = list(Original.objects.select_for_update().filter(pk__in=used).order_by("pk"))
+        named = found.setting_images.filter(original__isnull=False).values("original")
+        locked = Original.objects.select_for_update().filter(Q(pk__in=used) | Q(pk__in=named))
+        originals = list(locked.order_by("pk"))
         found.delete()
         unused = Original.objects.filter(
-            pk__in=[original.pk for original in originals], items=None, drafts=None
+            pk__in=[original.pk for original in originals],
+            items=None,
+            drafts=None,
+            setting_images=None,
         )
         original_keys = list(unused.values_list("key", "thumbnail_key"))
         unused.delete()
@@ -534,15 +542,17 @@ def _lock(batch: Batch, states: Collection[BatchState], otherwise: str) -> Batch
 
 
 def _hold_and_move(batch: Batch, ids: Sequence[int], *, key: str, **fields: Any) -> None:
-    """Hold the items' prices, then let them wait for a download or, if it is here, an engine."""
+    """Hold the items' prices, then let them wait for downloads or, if all is here, an engine."""
     items = Item.objects.filter(pk__in=ids)
     total = items.aggregate(n=Sum("held_price"))["n"] or 0
     _refuse_over_cap(batch, total)
     hold_id = None
     if total:
         hold_id = ledger.hold(batch.owner, total, key=key, reference=batch.reference).pk
-    items.filter(original__isnull=True).advance(ItemState.QUEUED, hold_id=hold_id, **fields)
-    items.filter(original__isnull=False).advance(ItemState.FETCHED, hold_id=hold_id, **fields)
+    if not setting_images.unfetched(batch):
+        items.filter(original__isnull=False).advance(ItemState.FETCHED, hold_id=hold_id, **fields)
+    # What has moved to `fetched` can't move to `queued`: these are the others.
+    items.advance(ItemState.QUEUED, hold_id=hold_id, **fields)
 
 
 def _refuse_over_cap(batch: Batch, total: int) -> None:

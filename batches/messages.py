@@ -6,6 +6,7 @@ Codes are stable, texts are not.
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 TEXTS = {
@@ -42,7 +43,8 @@ TEXTS = {
     "file_damaged": _("The file ends early or can't be decoded. Save it again, then retry."),
     "no_subject": _("No subject was found. Try another model or a tighter crop."),
     "model_out_of_memory": _(
-        "The model ran out of memory on this image. Try a smaller image or another model."
+        "The model ran out of memory on this image. We tried once at a smaller size. "
+        "Use a smaller image or another model."
     ),
     "model_unavailable": _("This model can't run at the moment. Retry later or choose another."),
     "worker_lost": _(
@@ -74,9 +76,13 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 def text(code: str, params: Mapping[str, Any] | None = None) -> str:
     """The sentence for a code, in the reader's language; an unknown code gets the general one.
 
-    Where a figure makes for a better sentence there is one under `code.figure`.
+    Where a figure makes for a better sentence there is one under `code.figure`. A `setting`
+    says that the picture which a setting names is meant, and not the image itself.
     """
     params = params or {}
     better = (TEXTS[name] for key in params if (name := f"{code}.{key}") in TEXTS)
     template = next(better, TEXTS.get(code, TEXTS["processing_failed"]))
-    return str(template).format(**{**DEFAULTS.get(code, {}), **params})
+    sentence = str(template).format(**{**DEFAULTS.get(code, {}), **params})
+    if setting := params.get("setting"):
+        return gettext("{setting}: {sentence}").format(setting=setting, sentence=sentence)
+    return sentence

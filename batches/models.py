@@ -1,5 +1,6 @@
 """The records: originals, batches, items, results. Verbs live in `batches.lifecycle`."""
 
+import json
 import uuid
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from batches.states import (
     ItemState,
     leading_to,
 )
+from tools.base import Note
 
 
 class OriginalQuerySet(models.QuerySet["Original"]):
@@ -251,6 +253,33 @@ class Item(models.Model):
         return messages.text(self.error_code, self.error_params) if self.error_code else ""
 
 
+class SettingImage(models.Model):
+    """A picture that settings of a batch's items name: a mask, a backdrop.
+
+    One for each upload and address, however many items share it. `original` is nothing until an
+    address has been fetched. What is wrong with it for good is kept, so that it is asked once.
+    """
+
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="setting_images")
+    value = models.CharField(max_length=2048)
+    """As the settings have it: the upload's id or the address."""
+    original = models.ForeignKey(
+        Original, models.PROTECT, null=True, blank=True, related_name="setting_images"
+    )
+    error_code = models.CharField(max_length=40, blank=True)
+    error_params = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        """Each is fetched once for a batch."""
+
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "value"], name="one_setting_image_per_value"),
+        ]
+
+    def __str__(self) -> str:
+        return self.value
+
+
 class Draft(models.Model):
     """What somebody has put on a tool's page and not started yet; one for each tool.
 
@@ -325,7 +354,7 @@ class PartialUpload(models.Model):
 
 
 class Result(models.Model):
-    """What a tool made of an item: a picture or a text."""
+    """What a tool made of an item: a picture, a text, or a report (JSON, in `text`)."""
 
     item = models.ForeignKey(Item, models.CASCADE, related_name="results")
     position = models.PositiveSmallIntegerField(default=0)
@@ -337,6 +366,8 @@ class Result(models.Model):
     bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
     text = models.TextField(blank=True)
+    notes = models.JSONField(default=list, blank=True)
+    """What the tool told about it: pairs of a text, translated when shown, and its figures."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -349,3 +380,13 @@ class Result(models.Model):
 
     def __str__(self) -> str:
         return self.key or self.text[:40]
+
+    @property
+    def data(self) -> Any:
+        """The report, where it is one; else None."""
+        return json.loads(self.text) if self.format == "json" else None
+
+    @property
+    def told(self) -> list[str]:
+        """What the tool told about it, in the reader's language."""
+        return [str(Note(text, **params)) for text, params in self.notes]

@@ -11,6 +11,7 @@ row names, and the sweeper removes them.
 
 import hashlib
 import io
+import json
 import logging
 import os
 import socket
@@ -18,27 +19,30 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, connections, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 from PIL import Image
 
-from batches import addresses, intake, lifecycle, storage
+from accounts.models import User
+from batches import addresses, intake, lifecycle, setting_images, storage
 from batches import fetch as downloads
-from batches.models import Batch, Item, Original, Result
+from batches.models import Batch, Item, Original, Result, SettingImage
 from batches.states import BatchState, ItemState
 from credits import ledger
 from tools import registry
-from tools.base import Output, Tool, ToolError
-from tools.engines import guard, images, weights
+from tools.base import Note, Output, Tool, ToolError
+from tools.engines import guard, images, matting, weights
 
 LEASE = timedelta(seconds=30)
 """How long a claim stands without a sign of life."""
@@ -165,7 +169,8 @@ def _bring_in(item: Item) -> None:
     # The download has a deadline below the lease, but then its file may wait for the guard.
     with Lease(item, seconds=FETCH_TIMEOUT):
         try:
-            original = _download(item)
+            original = item.original or _download(item)
+            _bring_setting_images(item)
         except downloads.FetchError as error:
             limits = guard.SHRINKABLE if item.shrink else images.LIMITS
             figures = addresses.figures(error, limits=limits)
@@ -195,24 +200,57 @@ def _take_in(item: Item, original: Original) -> bool:
     return bool(won)
 
 
+def _bring_setting_images(item: Item) -> None:
+    """Fetch what the item's settings name. Raises what is wrong with it, for people to tell apart.
+
+    An address that is wrong for good is not asked again for each of the batch's other items.
+    """
+    tool = registry.get(item.batch.tool)
+    for name, value in tool.image_settings(item.settings).items():
+        label = {"setting": str(tool.Settings().fields[name].label)}
+        with setting_images.to_fetch(item, value) as row:
+            if row is None:
+                continue
+            if row.error_code:
+                raise intake.ImageRefused(row.error_code, row.error_params)
+            this = SettingImage.objects.filter(pk=row.pk)
+            try:
+                original = _fetched(item.batch.owner, value, name=addresses.name_in(value))
+            except downloads.FetchError as error:
+                error.params = {**error.params, **label}
+                if not error.transient:
+                    figures = addresses.figures(error, limits=images.LIMITS)
+                    this.update(error_code=error.code, error_params=figures)
+                raise
+            except intake.ImageRefused as refused:
+                refused.params |= label
+                this.update(error_code=refused.code, error_params=refused.params)
+                raise
+            this.update(original=original)
+
+
 _large_ones = threading.BoundedSemaphore(2)
 """Files that are to be shrunk come in two at a time: each may be 100 MB, and lie in memory."""
 
 
 def _download(item: Item) -> Original:
     """What lies at the item's address, validated and kept. Raises what is wrong with it."""
-    with tempfile.TemporaryFile() as file, _large_ones if item.shrink else nullcontext():
+    with _large_ones if item.shrink else nullcontext():
+        return _fetched(item.batch.owner, item.source_url, name=item.name, shrink=item.shrink)
+
+
+def _fetched(owner: User, url: str, *, name: str, shrink: bool = False) -> Original:
+    """What lies at an address, validated and kept. Raises what is wrong with it."""
+    with tempfile.TemporaryFile() as file:
         downloads.fetch(
-            item.source_url,
+            url,
             into=file,
-            max_bytes=guard.SHRINKABLE.max_bytes if item.shrink else settings.IMAGE_MAX_BYTES,
-            deadline=downloads.DEADLINE * (guard.SHRINKING_TAKES if item.shrink else 1),
+            max_bytes=guard.SHRINKABLE.max_bytes if shrink else settings.IMAGE_MAX_BYTES,
+            deadline=downloads.DEADLINE * (guard.SHRINKING_TAKES if shrink else 1),
             allow=settings.FETCH_ALLOW,
         )
         file.seek(0)
-        original, _new = intake.receive(
-            item.batch.owner, file.read(), name=item.name, shrink=item.shrink
-        )
+        original, _new = intake.receive(owner, file.read(), name=name, shrink=shrink)
     return original
 
 
@@ -243,12 +281,13 @@ def _run_tool(item: Item, tool: Tool) -> bool:
     picture = images.read(io.BytesIO(storage.read(storage.ORIGINALS, item.original.key)))
     if item.shrink:
         picture = _small_enough(picture, item)
+    _refuse_size(tool, picture)
     price = min(
         tool.price_for(item.settings, width=picture.width, height=picture.height), item.held_price
     )
     results = [
         _store(item, position, output)
-        for position, output in enumerate(tool.run(picture, item.settings))
+        for position, output in enumerate(_outputs(item, tool, picture))
     ]
     with transaction.atomic():
         ledger.lock(item.batch.owner_id)
@@ -279,6 +318,58 @@ def _run_tool(item: Item, tool: Tool) -> bool:
     return bool(won)
 
 
+def _refuse_size(tool: Tool, picture: Image.Image) -> None:
+    """Raises `ToolError` for a picture that is too small or too large for this tool."""
+    figures = {"w": picture.width, "h": picture.height}
+    if min(picture.size) < tool.min_side:
+        raise ToolError("dimensions_too_small", {**figures, "min": tool.min_side}, permanent=True)
+    if tool.max_pixels and picture.width * picture.height > tool.max_pixels:
+        most = tool.max_pixels // 1_000_000
+        raise ToolError("dimensions_too_large", {**figures, "max": most}, permanent=True)
+
+
+def _outputs(item: Item, tool: Tool, picture: Image.Image) -> list[Output]:
+    """What the tool makes of the picture; of half its pixels, once, where memory runs out.
+
+    Raises `ToolError`, and what else a tool may raise.
+    """
+    try:
+        chosen = setting_images.resolve(item, tool)
+    except KeyError:
+        raise ToolError("source_missing", permanent=True) from None
+    try:
+        try:
+            return tool.run(picture, chosen)
+        except weights.ModelOutOfMemory:
+            log.warning("Item %s: out of memory, once more at half the pixels", item.uid)
+            return _smaller(tool, picture, chosen)
+    except weights.ModelOutOfMemory as error:
+        raise ToolError("model_out_of_memory", permanent=True) from error
+    except matting.NoSubject:
+        raise ToolError("no_subject", permanent=True) from None
+
+
+def _smaller(tool: Tool, picture: Image.Image, chosen: Mapping[str, Any]) -> list[Output]:
+    """The tool's work on a smaller copy, and a note that says so."""
+
+    def half(image: Image.Image) -> Image.Image:
+        pixels = image.width * image.height // 2
+        return images.fitted(image, max_pixels=pixels, max_side=max(image.size))
+
+    # What was drawn on the picture, a mask, has to stay on it.
+    smaller = {
+        name: half(value) if getattr(value, "size", None) == picture.size else value
+        for name, value in chosen.items()
+    }
+    copy = half(picture)
+    note = Note(
+        gettext_noop("Made from a smaller copy ({w} × {h} px): the model ran out of memory."),
+        w=copy.width,
+        h=copy.height,
+    )
+    return [replace(made, notes=[*made.notes, note]) for made in tool.run(copy, smaller)]
+
+
 def _small_enough(picture: Image.Image, item: Item) -> Image.Image:
     """The picture of an item that is to be shrunk, as small as its last failure asks for.
 
@@ -298,21 +389,27 @@ def _small_enough(picture: Image.Image, item: Item) -> Image.Image:
 
 def _store(item: Item, position: int, output: Output) -> Result:
     """Write one output under a name of this claim's own, as an unsaved result."""
+    notes = [[note.text, note.params] for note in output.notes]
     if output.image is None:
-        text = output.text or ""
+        report = output.data is not None
+        text = json.dumps(output.data, ensure_ascii=False) if report else output.text or ""
         data = text.encode()
         return Result(
             item=item,
             position=position,
-            format="txt",
+            format="json" if report else "txt",
             text=text,
+            notes=notes,
             bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
         )
     if item.token is None:
         raise RuntimeError("Only a claimed item can have results.")
     kind = item.settings["format"]
-    data = images.encode(output.image, format=kind, quality=item.settings.get("quality"))
+    picture = output.image
+    if kind == "jpg" and picture.has_transparency_data:
+        picture = images.flattened(picture)
+    data = images.encode(picture, format=kind, quality=item.settings.get("quality"))
     extension = images.EXTENSIONS[kind]
     key = storage.result_key(item.batch.uid, item.uid, item.token, position, extension)
     result = Result(
@@ -321,13 +418,14 @@ def _store(item: Item, position: int, output: Output) -> Result:
         key=key,
         thumbnail_key=f"{key}.thumb.webp",
         format=kind,
-        width=output.image.width,
-        height=output.image.height,
+        width=picture.width,
+        height=picture.height,
+        notes=notes,
         bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
     )
     storage.save(storage.RESULTS, key, data)
-    storage.save(storage.RESULTS, result.thumbnail_key, images.thumbnail(output.image))
+    storage.save(storage.RESULTS, result.thumbnail_key, images.thumbnail(picture))
     return result
 
 

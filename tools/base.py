@@ -5,18 +5,22 @@ admin. They are stored as plain JSON, so a tool's ``run`` gets a dict and nothin
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
+from uuid import UUID
 
 from django.core.validators import RegexValidator
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from PIL import Image
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.fields import empty
 from rest_framework.utils import html
+
+from tools.engines import weights
 
 Text = str | Promise
 """A text, or one that is translated when it is shown."""
@@ -38,15 +42,43 @@ class ToolError(Exception):
         self.permanent = permanent
 
 
+class Note:
+    """What a tool tells about a result of its own: "Understood: warmer, 20 %".
+
+    ``text`` is marked for translation where it stands (``gettext_noop``) and translated when it
+    is shown; ``params`` are its figures, as plain JSON values.
+    """
+
+    def __init__(self, text: str, /, **params: Any) -> None:
+        self.text = text
+        self.params = params
+
+    def __str__(self) -> str:
+        return gettext(self.text).format(**self.params)
+
+    def __repr__(self) -> str:
+        return f"Note({self.text!r}, **{self.params!r})"
+
+
 @dataclass(frozen=True)
 class Output:
-    """One thing that a tool made: a picture or a text."""
+    """One thing that a tool made: a picture, a text, or a report (``data``, plain JSON)."""
 
     image: Image.Image | None = None
     text: str | None = None
+    data: Mapping[str, Any] | None = None
+    notes: Sequence[Note] = ()
 
 
 # --- Settings -------------------------------------------------------------------------------
+
+
+def _first_given(field: serializers.Field[Any, Any, Any, Any], given: Mapping[str, Any]) -> Any:
+    """A field's value in JSON or a row; in a form, the first one of its name that is not blank."""
+    if not html.is_html_input(given):
+        return given.get(str(field.field_name), empty)
+    values = given.getlist(field.field_name)  # type: ignore[attr-defined]
+    return next(filter(None, values), "") if values else empty
 
 
 class ColourField(serializers.RegexField):
@@ -63,14 +95,53 @@ class ColourField(serializers.RegexField):
         The form offers a few colours and a blank "other" as radio buttons, and then a text
         field of the same name.
         """
-        if html.is_html_input(dictionary):
-            given = dictionary.getlist(self.field_name)  # type: ignore[attr-defined]
-            return next(filter(None, given), "") if given else empty
-        return super().get_value(dictionary)
+        return _first_given(self, dictionary)
 
     def to_internal_value(self, data: Any) -> str:
         """The colour in lower case."""
         return str(super().to_internal_value(data)).lower()
+
+
+class ImageSetting(serializers.CharField):
+    """A picture as a setting: the id of an upload, or an http or https address; blank for none.
+
+    `Tool.run` gets the picture itself in its place, or "" where none was given. Subclass it for
+    a setting of which only some values are pictures, and say in `reference` which those are.
+    """
+
+    default_error_messages = {
+        "not_an_image": _("Give the id of an upload, or an http or https address."),
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        if not kwargs.get("required", False):
+            kwargs.setdefault("default", "")
+            kwargs.setdefault("allow_blank", True)
+        kwargs.setdefault("max_length", 2000)
+        super().__init__(**kwargs)
+
+    def get_value(self, dictionary: Mapping[str, Any]) -> Any:
+        """The value in the input; in a form, the first one that is not blank.
+
+        The form may offer a few values as radio buttons beside the text field of the same name.
+        """
+        return _first_given(self, dictionary)
+
+    def to_internal_value(self, data: Any) -> str:
+        """The upload's id or the address, without spaces around it."""
+        value = str(super().to_internal_value(data))
+        if value and self.reference(value) is None:
+            self.fail("not_an_image")
+        return value
+
+    def reference(self, value: str) -> str | None:
+        """The upload's id or the address in a value; None where it stands for no picture."""
+        if re.match(r"https?://", value, re.IGNORECASE):
+            return value
+        try:
+            return str(UUID(value))
+        except ValueError:
+            return None
 
 
 class ToolSettings(serializers.Serializer[dict[str, Any]]):
@@ -157,6 +228,15 @@ class SettingsInvalid(Exception):
         self.errors = list(errors)
         self.bound = bound
 
+    @classmethod
+    def about(cls, bound: ToolSettings, errors: Sequence[SettingError]) -> Self:
+        """For settings that are fine by themselves, but not with what is here."""
+        bound.is_valid()
+        bound._errors = {  # type: ignore[attr-defined]
+            error.field: [ErrorDetail(error.detail, code=error.code)] for error in errors
+        }
+        return cls(errors, bound=bound)
+
 
 # --- Tools ----------------------------------------------------------------------------------
 
@@ -166,10 +246,12 @@ class Example:
     """What the gallery's pictures of a tool are made of; `manage.py makeexamples` makes them.
 
     ``photo`` is a file of the scikit-image package, ``settings`` go on top of the defaults.
+    ``images`` draw the pictures that settings want, given the photo: a mask, say.
     """
 
     photo: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    images: Mapping[str, Callable[[Image.Image], Image.Image]] = field(default_factory=dict)
 
 
 class Tool:
@@ -183,13 +265,17 @@ class Tool:
     slug: ClassVar[str]
     name: ClassVar[Text]
     description: ClassVar[Text]
-    output: ClassVar[Literal["image", "text"]] = "image"
+    output: ClassVar[Literal["image", "text", "json"]] = "image"
     engines: ClassVar[tuple[str, ...]] = ("gpu", "cpu")
     """The kinds of engine it runs on, best first."""
     timeout: ClassVar[int] = 120
     """Seconds after which a run counts as hung."""
     price: ClassVar[int] = 1
     """Credits per image."""
+    min_side: ClassVar[int] = 1
+    """Pixels: a picture with a shorter side fails as `dimensions_too_small`."""
+    max_pixels: ClassVar[int | None] = None
+    """A picture of more pixels fails as `dimensions_too_large`; None: there is no such limit."""
     artefacts: ClassVar[tuple[str, ...]] = ()
     """Names of all the weights that it can use."""
     icon: ClassVar[str] = "wand-sparkles"
@@ -202,7 +288,9 @@ class Tool:
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
         """Do it. ``image`` is RGB or RGBA, upright and in sRGB; ``settings`` are clean.
 
-        May be called twice for the same picture and must not change it. Raises `ToolError`.
+        In place of an `ImageSetting`'s value there is the picture. May be called twice for the
+        same picture and must not change it. Raises `ToolError`. What engines raise when there
+        is no subject or no memory may pass: the pipeline knows what that means.
         """
         raise NotImplementedError
 
@@ -243,6 +331,13 @@ class Tool:
         """
         return None
 
+    def notice(self, settings: Mapping[str, Any]) -> str | None:  # noqa: ARG002
+        """What people should know before they start with these settings; None: nothing.
+
+        Cheap enough for every page.
+        """
+        return None
+
     def version(self, settings: Mapping[str, Any]) -> str:
         """What makes the result with these settings: kept with each result."""
         raise NotImplementedError
@@ -254,6 +349,13 @@ class Tool:
         """The settings that apply when nothing is said; without those that must be said."""
         fields = self.Settings().fields
         return {name: field.default for name, field in fields.items() if not field.required}
+
+    def image_settings(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """The settings that stand for pictures: name to the upload's id or the address."""
+        fields = self.Settings().fields.items()
+        images = {name: setting for name, setting in fields if isinstance(setting, ImageSetting)}
+        found = {name: images[name].reference(settings.get(name) or "") for name in images}
+        return {name: reference for name, reference in found.items() if reference}
 
     def clean(
         self, data: Mapping[str, Any], *, base: Mapping[str, Any] | None = None
@@ -298,6 +400,24 @@ class Tool:
         if required := [name for name, field in fields.items() if field.required]:
             schema["required"] = required
         return schema
+
+
+def missing_weights(*names: str) -> str | None:
+    """Why a tool that needs these weights can't run here, with the command that helps."""
+    for name in names:
+        match weights.problem(name):
+            case "missing":
+                text = gettext(
+                    "The weights of {name} are not here. Run `manage.py fetchweights {name}`."
+                )
+            case "damaged":
+                text = gettext(
+                    "The weights of {name} are damaged. Run `manage.py fetchweights {name}`."
+                )
+            case None:
+                continue
+        return text.format(name=name)
+    return None
 
 
 _LIMITS = {

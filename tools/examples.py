@@ -32,7 +32,9 @@ def make(tool: Tool, example: Example) -> tuple[Image.Image, Image.Image]:
     tool whose result is no picture.
     """
     before = ImageOps.fit(images.read(photo(example.photo)), SIZE)
-    output = tool.run(before, tool.clean(example.settings))[0]
+    settings = tool.defaults() | dict(example.settings)
+    settings |= {name: draw(before) for name, draw in example.images.items()}
+    output = tool.run(before, settings)[0]
     if output.image is None:
         raise ValueError(f"{tool.slug} makes no picture: it can have no example.")
     return before, ImageOps.fit(output.image, SIZE)

@@ -34,7 +34,7 @@ class ToolSerializer(serializers.Serializer[Tool]):
             "slug": instance.slug,
             "name": str(instance.name),
             "description": str(instance.description),
-            "output": instance.output,
+            "output": "image" if instance.output == "image" else "text",
             "available": reason is None,
             "unavailable_reason": reason,
             "price": {

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from tools import registry
-from tools.base import SettingsInvalid, ToolError
+from tools.base import SettingsInvalid
 from tools.engines import weights
 
 
@@ -88,18 +88,6 @@ def test_the_background_decides_the_mode_of_the_result(tool, faked_engine):
     assert (cut.image.mode, cut.image.getpixel((0, 0))[3]) == ("RGBA", 0)
     assert (flat.image.mode, flat.image.getpixel((0, 0))) == ("RGB", (0, 255, 0))
     assert flat.image.getpixel((20, 15))[0] > 150
-
-
-def test_a_machine_without_memory_is_a_reason_to_try_again(tool, faked_engine, monkeypatch):
-    def run(*_args):
-        raise weights.ModelOutOfMemory
-
-    monkeypatch.setattr(weights, "run", run)
-
-    with pytest.raises(ToolError) as caught:
-        tool.run(Image.linear_gradient("L").convert("RGB"), tool.defaults())
-
-    assert (caught.value.code, caught.value.permanent) == ("model_out_of_memory", False)
 
 
 def test_warming_loads_the_default_model(tool, monkeypatch):

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from PIL import Image, ImageColor
 from rest_framework import serializers
 
-from tools.base import ColourField, Example, ImageSettings, Output, Tool, ToolError
+from tools.base import ColourField, Example, ImageSettings, Output, Tool, missing_weights
 from tools.engines import matting, weights
 from tools.registry import register
 
@@ -67,13 +66,7 @@ class RemoveBackground(Tool):
         """One picture: RGBA, or RGB when a background colour is set."""
         colour = settings["background"]
         background = None if colour == "transparent" else ImageColor.getrgb(colour)[:3]
-        try:
-            done = matting.cut_out(image, model=settings["model"], background=background)
-        except matting.NoSubject:
-            raise ToolError("no_subject", permanent=True) from None
-        except weights.ModelOutOfMemory as exc:
-            # Other work on the machine may be done with its memory by the next try.
-            raise ToolError("model_out_of_memory", permanent=False) from exc
+        done = matting.cut_out(image, model=settings["model"], background=background)
         return [Output(image=done)]
 
     def price_for(
@@ -97,19 +90,8 @@ class RemoveBackground(Tool):
 
     def unavailable_reason(self, settings: Mapping[str, Any] | None = None) -> str | None:
         """Weights that are not there, or not what they should be."""
-        name = matting.MODELS[(settings or self.defaults())["model"]].weights
-        match weights.problem(name):
-            case "missing":
-                text = gettext(
-                    "The weights of {name} are not here. Run `manage.py fetchweights {name}`."
-                )
-            case "damaged":
-                text = gettext(
-                    "The weights of {name} are damaged. Run `manage.py fetchweights {name}`."
-                )
-            case None:
-                return None
-        return text.format(name=name)
+        model = (settings or self.defaults())["model"]
+        return missing_weights(matting.MODELS[model].weights)
 
     def version(self, settings: Mapping[str, Any]) -> str:
         """The weights, by name and content."""

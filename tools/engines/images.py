@@ -551,6 +551,16 @@ def encode(
     return _save(image, "AVIF", quality=quality, speed=9)  # 8 takes three times as long
 
 
+def flattened(image: Image.Image, *, colour: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
+    """The picture as RGB, over a colour where it lets light through."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    over = image.convert("RGBA")
+    flat = Image.new("RGB", image.size, colour)
+    flat.paste(over, mask=over.getchannel("A"))
+    return flat
+
+
 def fitted(image: Image.Image, *, max_pixels: int, max_side: int) -> Image.Image:
     """The picture, made smaller where it has more pixels or a longer side; never enlarged."""
     scale = min(

@@ -26,7 +26,7 @@ class Command(BaseCommand):
             if tool.example is None:
                 self.stdout.write(f"{tool.slug}: no example")
                 continue
-            if reason := tool.unavailable_reason(tool.clean(tool.example.settings)):
+            if reason := tool.unavailable_reason(tool.defaults() | dict(tool.example.settings)):
                 raise CommandError(f"{tool.slug}: {reason}")
             pictures = examples.make(tool, tool.example)
             for path, picture in zip(examples.paths(tool), pictures, strict=True):
