@@ -310,6 +310,8 @@ class Converted:
             self._module().convert(*files, target=target)
         except ImportError as exc:
             raise SourceFailed(f"the conversion needs a package: {exc} (`make setup`)") from exc
+        except Exception as exc:  # a package of another version may fail in any way
+            raise SourceFailed(f"the conversion with {self._made_with()} failed: {exc}") from exc
         return target
 
     def _module(self) -> Any:
