@@ -47,6 +47,33 @@ TEXTS = {
         "Use a smaller image or another model."
     ),
     "model_unavailable": _("This model can't run at the moment. Retry later or choose another."),
+    "engine_unreachable": _(
+        "The service that does this work ({service}) doesn't answer. Retry later, "
+        "or choose another model."
+    ),
+    "engine_busy": _(
+        "The service that does this work ({service}) has no time for us now. Retry later, "
+        "or choose another model."
+    ),
+    "engine_uncertain": _(
+        "{service} took the work and was not heard of again. You were not charged. Retry, "
+        "or choose another model."
+    ),
+    "engine_refused": _(
+        "The service that does this work ({service}) refused us. That is for the site's "
+        "operator to put right; choose another model meanwhile."
+    ),
+    "engine_content": _(
+        "{service} doesn't work on this image or these words: its rules forbid it. "
+        "Change the words, or choose another model."
+    ),
+    "engine_answer": _(
+        "{service} answered something that can't be used. Retry, or choose another model."
+    ),
+    "engine_budget": _(
+        "This site has used up what it may spend on {service} today. Retry tomorrow, "
+        "or choose another model."
+    ),
     "worker_lost": _(
         "The worker stopped {n} times on this image. Try another model or a smaller image."
     ),
@@ -65,6 +92,13 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "dimensions_too_large": {"w": "?", "h": "?", "max": 50},
     "dimensions_too_small": {"w": "?", "h": "?"},
     "file_unreadable": {"reason": "?"},
+    **dict.fromkeys(
+        (
+            *("engine_unreachable", "engine_busy", "engine_uncertain", "engine_refused"),
+            *("engine_content", "engine_answer", "engine_budget"),
+        ),
+        {"service": _("the service")},
+    ),
     "worker_lost": {"n": 5},
     "row_invalid": {"detail": ""},
     "settings_invalid": {"detail": ""},

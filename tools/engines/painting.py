@@ -1,0 +1,179 @@
+"""What every generative engine needs around its model: a canvas that fits, and the way back.
+
+A model works on a canvas of its own size. The picture is laid on it and lifted off again, and of
+what was painted only that is taken which was asked for: every other pixel is the original's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL import Image, ImageChops, ImageFilter
+
+Task = Literal["background", "edit", "remove"]
+
+Size = tuple[int, int]
+
+EMPTIED = "Plain empty background. Nothing there, the surroundings continued naturally."
+"""What a model is told that has to paint over a thing."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a picture of size ``original`` lies on a model's ``canvas``: ``inner`` at ``place``.
+
+    The proportions stay, to less than half a pixel of the canvas.
+    """
+
+    original: Size
+    inner: Size
+    canvas: Size
+    place: tuple[int, int]
+
+    def lay(self, image: Image.Image) -> Image.Image:
+        """The picture on the canvas; its edges are continued outwards."""
+        import numpy as np
+
+        small = image.resize(self.inner, Image.Resampling.LANCZOS)
+        if self.inner == self.canvas:
+            return small
+        (left, top), (width, height) = self.place, self.inner
+        around = [
+            (top, self.canvas[1] - height - top),
+            (left, self.canvas[0] - width - left),
+        ]
+        pixels = np.asarray(small)
+        around += [(0, 0)] * (pixels.ndim - 2)
+        return Image.fromarray(np.pad(pixels, around, mode="edge"))
+
+    def lift(self, made: Image.Image) -> Image.Image:
+        """What a model made of the canvas, back in the original's place and size."""
+        if made.size != self.canvas:  # some services answer in a size of their own
+            made = made.resize(self.canvas, Image.Resampling.LANCZOS)
+        (left, top), (width, height) = self.place, self.inner
+        inside = made.crop((left, top, left + width, top + height))
+        return inside.resize(self.original, Image.Resampling.LANCZOS)
+
+
+def frame_within(size: Size, *, pixels: int, multiple: int) -> Frame:
+    """A canvas of about ``pixels`` at most, sides a multiple, around a picture of this size.
+
+    A smaller picture is enlarged to that size too: models paint badly below the size that they
+    learned on. The longer side is at most four times the shorter one's fair share.
+    """
+    width, height = size
+    scale = (pixels / (width * height)) ** 0.5
+    longest = 2 * pixels**0.5
+    scale = min(scale, longest / max(size))
+    inner = max(1, round(width * scale)), max(1, round(height * scale))
+    across, down = (-(-side // multiple) * multiple for side in inner)
+    place = (across - inner[0]) // 2, (down - inner[1]) // 2
+    return Frame(original=size, inner=inner, canvas=(across, down), place=place)
+
+
+def frame_on(size: Size, *, canvases: Sequence[Size]) -> Frame:
+    """The canvas, of those that a service offers, of which a picture of this size fills most."""
+
+    def laid(canvas: Size) -> Frame:
+        scale = min(canvas[0] / size[0], canvas[1] / size[1])
+        inner = (
+            min(canvas[0], max(1, round(size[0] * scale))),
+            min(canvas[1], max(1, round(size[1] * scale))),
+        )
+        place = (canvas[0] - inner[0]) // 2, (canvas[1] - inner[1]) // 2
+        return Frame(original=size, inner=inner, canvas=canvas, place=place)
+
+    def filled(frame: Frame) -> float:
+        return frame.inner[0] * frame.inner[1] / (frame.canvas[0] * frame.canvas[1])
+
+    return max(map(laid, canvases), key=filled)
+
+
+def flat(image: Image.Image) -> Image.Image:
+    """The picture without transparency, on white: RGB."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white
+
+
+def like(original: Image.Image, made: Image.Image) -> Image.Image:
+    """``made`` with the original's transparency, where it has any."""
+    if not original.has_transparency_data:
+        return made.convert("RGB")
+    made = made.convert("RGB")
+    made.putalpha(original.convert("RGBA").getchannel("A"))
+    return made
+
+
+# --- Backgrounds ------------------------------------------------------------------------------
+
+
+def subject_over(image: Image.Image, subject: Image.Image, behind: Image.Image) -> Image.Image:
+    """The subject of ``image`` on another picture of the same size: RGB.
+
+    Where the mask is neither full nor empty, a pixel is a mixture with the old background. The
+    subject's own colour there is taken from the surroundings, weighed by how much of them is
+    subject (blur fusion: Forte, "Approximate Fast Foreground Colour Estimation", 2021).
+    """
+    colours = image.convert("RGB")
+    whole = subject.point([0] * 255 + [255])
+    if subject.histogram()[1:255] != [0] * 254:
+        colours = Image.composite(colours, _pure(colours, subject), whole)
+    return Image.composite(colours, behind.convert("RGB"), subject)
+
+
+def _pure(colours: Image.Image, subject: Image.Image) -> Image.Image:
+    """For every pixel the colour that the subject has around it."""
+    import numpy as np
+
+    radius = max(2.0, max(colours.size) / 250)
+    # 254 and below is an edge already: such pixels lend less than their share of colour.
+    weight = subject.point([level * level // 255 for level in range(256)])
+    black = Image.new("RGB", colours.size)
+    blur = ImageFilter.BoxBlur(radius)
+    sums = np.asarray(Image.composite(colours, black, weight).filter(blur), dtype=np.float32)
+    parts = np.asarray(weight.filter(blur), dtype=np.float32)[..., None]
+    own = np.asarray(colours, dtype=np.float32)
+    found = np.where(parts >= 8, sums * 255 / np.maximum(parts, 1), own)
+    return Image.fromarray(np.clip(found + 0.5, 0, 255).astype(np.uint8))
+
+
+def around(subject: Image.Image) -> Image.Image:
+    """Where to paint around a subject: 255 there, 0 on the subject. Soft edges are painted."""
+    return subject.point([255] * 128 + [0] * 128)
+
+
+def backdrop(reference: Image.Image, size: Size) -> Image.Image:
+    """A reference picture that covers ``size``, cut at the sides that stand over: RGB."""
+    from PIL import ImageOps
+
+    return ImageOps.fit(flat(reference), size, Image.Resampling.LANCZOS)
+
+
+# --- Removal ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hole:
+    """What is painted over: ``model`` is for the model, ``paste`` mixes its work in (both L)."""
+
+    model: Image.Image
+    paste: Image.Image
+
+
+def hole(mask: Image.Image) -> Hole:
+    """A mask with a seam: rims and shadows of a thing stick out of a mask that just fits.
+
+    The seam is one 250th of the longer side, at least 2 pixels. Beyond it nothing changes.
+    """
+    seam = max(2, round(max(mask.size) / 250))
+    grown = mask.point([0] * 128 + [255] * 128)
+    for _ in range(seam):
+        grown = grown.filter(ImageFilter.MaxFilter(3))
+    soft = grown.filter(ImageFilter.BoxBlur(seam / 2))
+    inside = ImageChops.darker(soft, grown)
+    sure = mask.point([0] * 128 + [255] * 128)
+    return Hole(model=grown, paste=ImageChops.lighter(inside, sure))
