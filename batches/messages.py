@@ -56,22 +56,23 @@ TEXTS = {
         "or choose another model."
     ),
     "engine_uncertain": _(
-        "{service} took the work and was not heard of again. You were not charged. Retry, "
-        "or choose another model."
+        "The service that does this work ({service}) took it and was not heard of again. "
+        "Retry, or choose another model."
     ),
     "engine_refused": _(
-        "The service that does this work ({service}) refused us. That is for the site's "
-        "operator to put right; choose another model meanwhile."
+        "The service that does this work ({service}) refused us. Choose another model, "
+        "and tell the site's operator."
     ),
     "engine_content": _(
-        "{service} doesn't work on this image or these words: its rules forbid it. "
-        "Change the words, or choose another model."
+        "The service that does this work ({service}) has rules against this image or these "
+        "words. Change the words, or choose another model."
     ),
     "engine_answer": _(
-        "{service} answered something that can't be used. Retry, or choose another model."
+        "The service that does this work ({service}) answered something that can't be used. "
+        "Retry, or choose another model."
     ),
     "engine_budget": _(
-        "This site has used up what it may spend on {service} today. Retry tomorrow, "
+        "This site has spent on {service} what it may spend in a day. Retry tomorrow, "
         "or choose another model."
     ),
     "worker_lost": _(
@@ -92,13 +93,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "dimensions_too_large": {"w": "?", "h": "?", "max": 50},
     "dimensions_too_small": {"w": "?", "h": "?"},
     "file_unreadable": {"reason": "?"},
-    **dict.fromkeys(
-        (
-            *("engine_unreachable", "engine_busy", "engine_uncertain", "engine_refused"),
-            *("engine_content", "engine_answer", "engine_budget"),
-        ),
-        {"service": _("the service")},
-    ),
+    **{code: {"service": _("a service outside")} for code in TEXTS if code.startswith("engine_")},
     "worker_lost": {"n": 5},
     "row_invalid": {"detail": ""},
     "settings_invalid": {"detail": ""},

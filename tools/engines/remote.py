@@ -1,25 +1,48 @@
-"""Services on the network that do an engine's work: calls with an end, and errors with a meaning.
+"""Services on the network that do an engine's work: calls with an end, errors with a meaning.
 
-A call ends within a total number of seconds whatever the server does, takes no more than so many
-bytes, follows no redirect and tries again only where that can neither do harm nor cost twice.
-It is made with httpcore, which downloads use too: every single read and write goes through a
-stream of ours, which is what an exact deadline takes (other clients' time-outs start anew with
-each packet), and every address is resolved by us before it is dialled.
+A call ends within a total number of seconds whatever the server does (a slow resolver alone can
+add its own time-out), takes no more than so many bytes, follows no redirect, and is made again
+only where that can neither do harm nor cost twice.
+
+It is made with httpcore, as downloads are: every single read and write goes through a stream of
+ours, which is what an exact deadline takes (the time-outs of other clients start anew with each
+packet), and we choose the address that is dialled.
 """
 
-from collections.abc import Mapping
+import ipaddress
+import json
+import logging
+import os
+import random
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import ClassVar
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
+if TYPE_CHECKING:
+    import httpcore
+
+logger = logging.getLogger(__name__)
+
 USER_AGENT = "AI-Image-Studio/1.0"
+
+_EXPLANATION = 64 * 1024  # bytes of a refusal that are read
+_PORTS = {"http": 80, "https": 443}
+_DETAIL = 300  # characters of it that are kept
 
 
 # --- What can go wrong ------------------------------------------------------------------------
 
 
 class NotSetUp(RuntimeError):
-    """Somebody called an engine that is not there; the text is that of its ``missing()``."""
+    """Somebody called an engine that is not there; the text is that of its ``missing``."""
 
 
 class RemoteError(Exception):
@@ -39,13 +62,13 @@ class RemoteError(Exception):
 
 
 class Unreachable(RemoteError):
-    """No connection, or an answer that says the service is down; nothing was done."""
+    """No connection, or an answer that says the service is down."""
 
     again = True
 
 
 class Busy(RemoteError):
-    """The service wants us to come back later (429, 503), later than we were ready to wait."""
+    """The service wants us to come back later, later than we were ready to wait."""
 
     again = True
 
@@ -55,7 +78,7 @@ class Uncertain(RemoteError):
 
 
 class Refused(RemoteError):
-    """The service refused the request: wrong key, unknown model, something it doesn't know."""
+    """The service refused the request: wrong key, empty account, unknown model or parameter."""
 
 
 class ContentRefused(RemoteError):
@@ -78,35 +101,26 @@ class Patience:
     """How long a call may take, in seconds, and how often it is made.
 
     ``connect`` is for one try to connect, ``read`` for silence in the middle, ``total`` for
-    everything together, tries and waits included. ``longest_wait`` bounds the pause before one
-    more try, also the pause that a server asks for.
+    everything together, tries and pauses included. ``longest_pause`` bounds the pause before one
+    more try, also the one that a server asks for: beyond it the call fails as `Busy`.
     """
 
     connect: float = 10.0
     read: float = 60.0
     total: float = 120.0
     tries: int = 3
-    first_wait: float = 0.5
-    longest_wait: float = 20.0
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back with a status of 2xx."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: bytes
+    first_pause: float = 0.5
+    longest_pause: float = 20.0
 
 
 @dataclass(frozen=True)
 class Request:
     """One request, for as often as it has to be made.
 
-    ``harmless`` says that doing it twice does no harm: it reads only, or costs nothing to speak
-    of, or carries a key by which the server knows it again. Others are repeated only when the
-    first one certainly did nothing.
+    ``harmless`` says that doing it twice does no harm: it reads only, costs next to nothing, or
+    carries a key by which the service knows it again. Any other one is repeated only when the
+    first certainly came to nothing. ``public_only`` refuses to dial an address that is not
+    public: for addresses that an answer named.
     """
 
     method: str
@@ -116,12 +130,311 @@ class Request:
     max_bytes: int = 1 << 20
     harmless: bool = True
     public_only: bool = False
-    """Refuse to dial an address that is not public: for addresses that an answer named."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back with a status of 2xx; names of headers are in lower case."""
+
+    service: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """The JSON object that it is; raises `BadAnswer`."""
+        try:
+            found = json.loads(self.body)
+        except (ValueError, RecursionError) as exc:
+            raise BadAnswer(self.service, f"no JSON: {self.body[:80]!r}") from exc
+        if not isinstance(found, dict):
+            raise BadAnswer(self.service, f"no JSON object: {self.body[:80]!r}")
+        return found
+
+
+class _Failed(Exception):
+    """One try failed: how it counts, whether one more is right, and when the service wants it."""
+
+    def __init__(self, error: RemoteError, *, repeat: bool, after: float = 0.0) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.repeat = repeat
+        self.after = after
+
+
+def call(request: Request, patience: Patience) -> Answer:
+    """Make a request; raises `RemoteError`. Pauses double, and honour ``Retry-After``."""
+    clock = _Clock(patience)
+    pause = patience.first_pause
+    for tries_left in reversed(range(patience.tries)):
+        try:
+            return _Try(request, clock).run()
+        except _Failed as failed:
+            wait = max(failed.after, pause * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
+            too_long = wait > min(patience.longest_pause, clock.left())
+            if not failed.repeat or not tries_left or too_long:
+                logger.warning("%s", failed.error)
+                raise failed.error from failed.__cause__
+        time.sleep(wait)
+        pause *= 2
+    raise AssertionError("The last try returns or raises.")
+
+
+class _Clock:
+    """What is left of the one deadline."""
+
+    def __init__(self, patience: Patience) -> None:
+        self.patience = patience
+        self._end = time.monotonic() + patience.total
+
+    def left(self) -> float:
+        return max(0.0, self._end - time.monotonic())
+
+    def at_most(self, seconds: float) -> float:
+        """So many seconds, or what is left; raises httpcore's time-out when nothing is."""
+        import httpcore
+
+        left = self.left()
+        if not left:
+            raise httpcore.ReadTimeout("the time for the whole call is over")
+        return min(seconds, left)
+
+
+@dataclass(frozen=True)
+class _Try:
+    """A request made once."""
+
+    request: Request
+    clock: _Clock
 
     @property
     def service(self) -> str:
-        """The host, as people know it."""
-        return urlsplit(self.url).netloc.rpartition("@")[2]
+        return host(self.request.url)
+
+    def run(self) -> Answer:
+        import httpcore
+
+        if urlsplit(self.request.url).scheme not in _PORTS:
+            raise self._unusable("an address that is neither http nor https")
+        try:
+            url = httpcore.URL(self.request.url)
+            stream = self._connected(url)
+        except httpcore.ConnectError as exc:
+            untrusted = isinstance(exc.__cause__, ssl.SSLCertVerificationError)
+            kind = Refused if untrusted else Unreachable
+            raise _Failed(kind(self.service, _words(exc)), repeat=not untrusted) from exc
+        except (httpcore.TimeoutException, OSError, UnicodeError) as exc:
+            raise _Failed(Unreachable(self.service, _words(exc)), repeat=True) from exc
+        try:
+            with self._asked(url, stream) as response:
+                return self._received(response)
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as exc:
+            raise self._lost(_words(exc)) from exc
+        finally:
+            stream.close()
+
+    def _lost(self, detail: str) -> _Failed:
+        """It was handed over, as far as we know, and there is no answer."""
+        if self.request.harmless:
+            return _Failed(Unreachable(self.service, detail), repeat=True)
+        return _Failed(Uncertain(self.service, detail), repeat=False)
+
+    def _connected(self, url: "httpcore.URL") -> "httpcore.NetworkStream":
+        import httpcore
+
+        name = url.host.decode()
+        port = url.port or _PORTS[url.scheme.decode()]
+        addresses = _addresses(name, port)
+        if self.request.public_only and not all(map(_is_public, addresses)):
+            refusal = BadAnswer(self.service, "named an address that is not public")
+            raise _Failed(refusal, repeat=False)
+        for position, address in enumerate(addresses, start=1):
+            try:
+                seconds = self.clock.at_most(self.clock.patience.connect)
+                stream = httpcore.SyncBackend().connect_tcp(address, port, timeout=seconds)
+                break
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if position == len(addresses):
+                    raise
+        if url.scheme == b"https":
+            trusted = _tls(os.environ.get("SSL_CERT_FILE") or "")
+            stream = stream.start_tls(
+                trusted, server_hostname=name, timeout=self.clock.at_most(seconds)
+            )
+        return stream
+
+    @contextmanager
+    def _asked(
+        self, url: "httpcore.URL", stream: "httpcore.NetworkStream"
+    ) -> "Iterator[httpcore.Response]":
+        import httpcore
+
+        headers = {
+            "Host": self.service,
+            "User-Agent": USER_AGENT,
+            "Accept-Encoding": "identity",  # a compressed body could unpack to any size
+            "Connection": "close",
+            **self.request.headers,
+        }
+        if self.request.body:
+            headers["Content-Length"] = str(len(self.request.body))
+        connection = httpcore.HTTP11Connection(url.origin, _timed(stream, self.clock))
+        with connection.stream(
+            self.request.method, url, headers=list(headers.items()), content=self.request.body
+        ) as response:
+            yield response
+
+    def _received(self, response: "httpcore.Response") -> Answer:
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in response.headers
+        }
+        if not 200 <= response.status < 300:
+            raise self._refused(response, headers)
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise self._unusable("a compressed answer")
+        body = bytearray()
+        for chunk in response.iter_stream():
+            body += chunk
+            if len(body) > self.request.max_bytes:
+                raise self._unusable(f"more than {self.request.max_bytes} bytes")
+        return Answer(self.service, headers, bytes(body))
+
+    def _unusable(self, detail: str) -> _Failed:
+        return _Failed(BadAnswer(self.service, detail), repeat=False)
+
+    def _refused(self, response: "httpcore.Response", headers: Mapping[str, str]) -> _Failed:
+        """What a status other than 2xx means."""
+        code, words = _explanation(response)
+        detail = f"{response.status} {words}".rstrip()
+        after = _seconds(headers.get("retry-after", ""))
+        status = response.status
+        if status in (408, 502, 504):  # somebody in between gave up waiting
+            return self._lost(detail)
+        if status == 500 or (status == 503 and not after):  # it says itself that it failed
+            return _Failed(Unreachable(self.service, detail), repeat=True)
+        if status == 503 or (status == 429 and code != "insufficient_quota"):
+            return _Failed(Busy(self.service, detail), repeat=True, after=after)
+        kind = ContentRefused if code in _POLICY else Refused
+        return _Failed(kind(self.service, detail), repeat=False)
+
+
+_POLICY = {"content_policy_violation", "moderation_blocked", "content_filter"}
+"""The codes by which services say that the content is the reason."""
+
+
+def _explanation(response: "httpcore.Response") -> tuple[str, str]:
+    """The error's code and words, as far as the service gives any."""
+    import httpcore
+
+    body = b""
+    with suppress(httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+        for chunk in response.iter_stream():
+            body += chunk
+            if len(body) > _EXPLANATION:
+                break
+    words = body[:_DETAIL].decode(errors="replace")
+    try:
+        found = json.loads(body)
+        error = found.get("error", found)
+        if isinstance(error, str):
+            return "", error[:_DETAIL]
+        words = str(error.get("message") or error.get("detail") or words)[:_DETAIL]
+        return str(error.get("code") or error.get("type") or ""), words
+    except (ValueError, RecursionError, AttributeError):
+        return "", words
+
+
+def _seconds(retry_after: str) -> float:
+    """What ``Retry-After`` asks for: seconds or a date; 0 for nothing and for nonsense."""
+    try:
+        return max(0.0, float(int(retry_after)))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return 0.0
+
+
+def _words(exc: BaseException) -> str:
+    return str(exc) or type(exc).__name__
+
+
+def _addresses(name: str, port: int) -> list[str]:
+    answers = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
+
+
+def _is_public(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return ip.is_global and not ip.is_multicast
+
+
+@cache
+def _tls(authorities: str) -> ssl.SSLContext:
+    import certifi
+
+    context = ssl.create_default_context(cafile=authorities or certifi.where())
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _timed(stream: "httpcore.NetworkStream", clock: _Clock) -> "httpcore.NetworkStream":
+    """The stream, with no more for any read or write than the call has left."""
+    import httpcore
+
+    class TimedStream(httpcore.NetworkStream):
+        def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+            return stream.read(max_bytes, timeout=clock.at_most(clock.patience.read))
+
+        def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+            stream.write(buffer, timeout=clock.at_most(clock.patience.read))
+
+        def close(self) -> None:
+            stream.close()
+
+    return TimedStream()
+
+
+# --- What calls are made of -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of a form."""
+
+    name: str
+    filename: str
+    content_type: str
+    content: bytes
+
+
+def form(fields: Mapping[str, str], parts: Sequence[Part]) -> tuple[str, bytes]:
+    """A ``multipart/form-data`` body and its content type. Names and file names are ours."""
+    boundary = secrets.token_hex(16)
+    body = bytearray()
+    for name, value in fields.items():
+        body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode()
+        body += value.encode() + b"\r\n"
+    for part in parts:
+        body += (
+            f"--{boundary}\r\n"
+            f'Content-Disposition: form-data; name="{part.name}"; filename="{part.filename}"\r\n'
+            f"Content-Type: {part.content_type}\r\n\r\n"
+        ).encode()
+        body += part.content + b"\r\n"
+    body += f"--{boundary}--\r\n".encode()
+    return f"multipart/form-data; boundary={boundary}", bytes(body)
+
+
+def bearer(key: str) -> dict[str, str]:
+    """The header that carries a key; none without one, as local servers need none."""
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def below(base: str, path: str) -> str:
+    """An address below a base, however the base ends."""
+    return f"{base.rstrip('/')}{path}"
 
 
 def unset(wanted: Mapping[str, str], *, what: str) -> str | None:

@@ -4,14 +4,22 @@ Any endpoint that speaks OpenAI's chat API with pictures: vLLM, llama.cpp's serv
 hosted one. The picture leaves this machine, reduced.
 """
 
+import base64
+import io
+import json
+import re
 from dataclasses import dataclass, field
 
 from PIL import Image
 
-from tools.engines import remote
+from tools.engines import painting, remote
 
 SIDE = 1024
 """Pixels of the longer side that are sent: what such models look at, or less."""
+
+_LONGEST_ANSWER = 256 * 1024  # bytes
+_THOUGHTS = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
+"""What models that think aloud say before they answer."""
 
 
 @dataclass(frozen=True)
@@ -50,4 +58,56 @@ def describe(image: Image.Image, *, instruction: str, max_tokens: int = 300) -> 
     ``max_tokens`` bounds the answer. Transparency is laid on white. Raises
     `remote.RemoteError` and `remote.NotSetUp`.
     """
-    raise NotImplementedError
+    if reason := missing():
+        raise remote.NotSetUp(reason)
+    asked = {
+        "model": _configuration.model,
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": instruction},
+                    {"type": "image_url", "image_url": {"url": _data_url(image)}},
+                ],
+            }
+        ],
+    }
+    answer = remote.call(
+        remote.Request(
+            method="POST",
+            url=remote.below(_configuration.url, "/chat/completions"),
+            headers={"Content-Type": "application/json", **remote.bearer(_configuration.key)},
+            body=json.dumps(asked).encode(),
+            max_bytes=_LONGEST_ANSWER,
+        ),
+        _configuration.patience,
+    )
+    return _said(answer)
+
+
+def _data_url(image: Image.Image) -> str:
+    small = painting.flat(image)
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _said(answer: remote.Answer) -> str:
+    """The words of an answer; raises `remote.ContentRefused` and `remote.BadAnswer`."""
+    try:
+        choice = answer.json()["choices"][0]
+        message = choice["message"]
+        if message.get("refusal") or choice.get("finish_reason") == "content_filter":
+            raise remote.ContentRefused(answer.service, str(message.get("refusal") or "filtered"))
+        said = message["content"]
+        if isinstance(said, list):  # some servers answer in parts, as they are asked
+            said = "".join(part["text"] for part in said if part.get("type") == "text")
+        said = _THOUGHTS.sub("", said).strip()
+    except (LookupError, TypeError, AttributeError) as exc:
+        raise remote.BadAnswer(answer.service, f"no message in {answer.body[:80]!r}") from exc
+    if not said:
+        raise remote.BadAnswer(answer.service, "an empty message")
+    return str(said)
