@@ -18,6 +18,14 @@ EMPTIED = "Plain empty background. Nothing there, the surroundings continued nat
 """What a model is told that has to paint over a thing."""
 
 
+_ROUNDED = 1.07
+"""How far rounding to whole multiples of 64 changes proportions at the most."""
+
+
+class WrongShape(ValueError):
+    """A model made a picture of other proportions than those of its canvas."""
+
+
 @dataclass(frozen=True)
 class Frame:
     """Where a picture of size ``original`` lies on a model's ``canvas``: ``inner`` at ``place``.
@@ -47,8 +55,15 @@ class Frame:
         return Image.fromarray(np.pad(pixels, around, mode="edge"))
 
     def lift(self, made: Image.Image) -> Image.Image:
-        """What a model made of the canvas, back in the original's place and size."""
-        if made.size != self.canvas:  # some services answer in a size of their own
+        """What a model made of the canvas, back in the original's place and size.
+
+        It may have another size than the canvas, as some services round sizes. Raises
+        `WrongShape` when its proportions are others.
+        """
+        if made.size != self.canvas:
+            ratio = made.width / made.height / (self.canvas[0] / self.canvas[1])
+            if not 1 / _ROUNDED < ratio < _ROUNDED:
+                raise WrongShape(f"{made.size} instead of {self.canvas}")
             made = made.resize(self.canvas, Image.Resampling.LANCZOS)
         (left, top), (width, height) = self.place, self.inner
         inside = made.crop((left, top, left + width, top + height))

@@ -9,6 +9,7 @@ import io
 import json
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from PIL import Image
 
@@ -60,7 +61,7 @@ def describe(image: Image.Image, *, instruction: str, max_tokens: int = 300) -> 
     """
     if reason := missing():
         raise remote.NotSetUp(reason)
-    asked = {
+    asked: dict[str, Any] = {
         "model": _configuration.model,
         "max_tokens": max_tokens,
         "temperature": 0,
@@ -74,7 +75,19 @@ def describe(image: Image.Image, *, instruction: str, max_tokens: int = 300) -> 
             }
         ],
     }
-    answer = remote.call(
+    try:
+        return _said(_asked(asked))
+    except remote.Refused as refusal:
+        if "max_completion_tokens" not in refusal.detail:
+            raise
+    # The hosted models that think take this name instead, and no temperature.
+    asked["max_completion_tokens"] = asked.pop("max_tokens")
+    del asked["temperature"]
+    return _said(_asked(asked))
+
+
+def _asked(asked: dict[str, Any]) -> remote.Answer:
+    return remote.call(
         remote.Request(
             method="POST",
             url=remote.below(_configuration.url, "/chat/completions"),
@@ -84,7 +97,6 @@ def describe(image: Image.Image, *, instruction: str, max_tokens: int = 300) -> 
         ),
         _configuration.patience,
     )
-    return _said(answer)
 
 
 def _data_url(image: Image.Image) -> str:
