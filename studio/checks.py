@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from tools import registry
+from tools.engines import provider
 
 _HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @register()
@@ -58,4 +61,31 @@ def check_buckets(**_: Any) -> Iterable[CheckMessage]:
                 f"The storage of {alias} has no bucket.",
                 hint=f"Set STUDIO_{alias.upper()}_BUCKET, or STUDIO_STORAGE=disk.",
                 id="studio.E004",
+            )
+
+
+@register()
+def check_services(**_: Any) -> Iterable[CheckMessage]:
+    """What the operator says of services outside must be something that can be called."""
+    for name, service in (("VLM", settings.VLM), ("PROVIDER", settings.PROVIDER)):
+        parts = urlsplit(service["url"])
+        if service["url"] and not (parts.scheme in {"http", "https"} and parts.hostname):
+            yield Error(
+                f"STUDIO_{name}_URL is {service['url']!r}, which is no http or https address.",
+                hint="Write the base of the API, such as https://api.example.com/v1.",
+                id="studio.E005",
+            )
+    if settings.PROVIDER["protocol"] not in get_args(provider.Protocol):
+        yield Error(
+            f"STUDIO_PROVIDER_PROTOCOL is {settings.PROVIDER['protocol']!r}.",
+            hint=f"Say one of {', '.join(get_args(provider.Protocol))}.",
+            id="studio.E006",
+        )
+    for name in ("INPAINT", "EDIT"):
+        _folder, revision = getattr(settings, f"DIFFUSION_{name}")
+        if revision and not _COMMIT.fullmatch(revision):
+            yield Error(
+                f"STUDIO_DIFFUSION_{name}_REVISION is {revision!r}, which is no commit.",
+                hint="Name the commit with all its 40 digits: branches and tags move.",
+                id="studio.E007",
             )

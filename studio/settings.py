@@ -164,6 +164,35 @@ CACHES = {
 }
 ENGINE_WORKERS = env.int("STUDIO_ENGINE_WORKERS", default=0)  # 0: from cores and memory
 
+# --- Engines that only the operator can bring: docs/engines.md ------------------------------
+VLM = {
+    "url": env.str("STUDIO_VLM_URL", default=""),
+    "model": env.str("STUDIO_VLM_MODEL", default=""),
+    "key": env.str("STUDIO_VLM_KEY", default=""),
+}
+PROVIDER = {
+    "protocol": env.str("STUDIO_PROVIDER_PROTOCOL", default="openai"),
+    "url": env.str("STUDIO_PROVIDER_URL", default=""),
+    "model": env.str("STUDIO_PROVIDER_MODEL", default=""),
+    "edit_model": env.str("STUDIO_PROVIDER_EDIT_MODEL", default=""),
+    "key": env.str("STUDIO_PROVIDER_KEY", default=""),
+    "edits": env.bool("STUDIO_PROVIDER_EDITS", default=True),
+    "seeds": env.bool("STUDIO_PROVIDER_SEEDS", default=False),
+    "idempotent": env.bool("STUDIO_PROVIDER_IDEMPOTENT", default=False),
+}
+PROVIDER_MAX_CALLS_PER_DAY = env.int("STUDIO_PROVIDER_MAX_CALLS_PER_DAY", default=200)
+PROVIDER_CALLBACKS = env.bool("STUDIO_PROVIDER_CALLBACKS", default=False)
+DIFFUSION_INPAINT = (
+    env.str("STUDIO_DIFFUSION_INPAINT", default=""),
+    env.str("STUDIO_DIFFUSION_INPAINT_REVISION", default=""),
+)
+DIFFUSION_EDIT = (
+    env.str("STUDIO_DIFFUSION_EDIT", default=""),
+    env.str("STUDIO_DIFFUSION_EDIT_REVISION", default=""),
+)
+DIFFUSION_STEPS = env.int("STUDIO_DIFFUSION_STEPS", default=30)
+DIFFUSION_ELSEWHERE = env.bool("STUDIO_DIFFUSION_ELSEWHERE", default=False)
+
 # --- Files ----------------------------------------------------------------------------
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "var/static"

@@ -21,6 +21,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("accounts/credits/", include("credits.urls")),
     path("accounts/", include("accounts.urls")),
+    path("", include("tools.urls")),
     path("healthz", views.healthz, name="healthz"),
     path("favicon.ico", views.favicon, name="favicon"),
     path("sw.js", views.worker, name="worker"),

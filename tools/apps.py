@@ -11,9 +11,10 @@ class ToolsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Tell the engines where the weights lie, and find the tools."""
-        from tools import registry
+        """Tell the engines where the weights and the services are, and find the tools."""
+        from tools import outside, registry
         from tools.engines import weights
 
         weights.configure(folder=settings.WEIGHTS_DIR)
+        outside.configure()
         registry.autodiscover()

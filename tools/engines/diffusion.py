@@ -78,7 +78,10 @@ def missing(task: Task) -> str | None:
                 f"The pipeline of {setting} is not here. "
                 f"Run `hf download {pipeline.name} --revision {pipeline.revision}`."
             )
-        return f"There is no pipeline in the folder that {setting} names ({pipeline.name})."
+        return (
+            f"There is no pipeline in the folder that {setting} names ({pipeline.name}). "
+            f"If that is a name on the Hugging Face hub, set {setting}_REVISION to a commit."
+        )
     return None
 
 

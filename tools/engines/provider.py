@@ -402,7 +402,8 @@ def _asked_after(state: Mapping[str, Any], what: Literal["get", "cancel"]) -> di
         headers=remote.bearer(_configuration.key),
         max_bytes=_LARGEST_ANSWER,
     )
-    return remote.call(request, _configuration.patience).json()
+    patience = replace(_configuration.patience, total=min(60.0, _configuration.patience.total))
+    return remote.call(request, patience).json()
 
 
 def _cancel(state: Mapping[str, Any]) -> None:
