@@ -215,7 +215,7 @@ def _bring_setting_images(item: Item) -> None:
                 raise intake.ImageRefused(row.error_code, row.error_params)
             this = SettingImage.objects.filter(pk=row.pk)
             try:
-                original = _fetched(item.batch.owner, value, name=addresses.name_in(value))
+                original = fetched(item.batch.owner, value, name=addresses.name_in(value))
             except downloads.FetchError as error:
                 error.params = {**error.params, **label}
                 if not error.transient:
@@ -236,11 +236,14 @@ _large_ones = threading.BoundedSemaphore(2)
 def _download(item: Item) -> Original:
     """What lies at the item's address, validated and kept. Raises what is wrong with it."""
     with _large_ones if item.shrink else nullcontext():
-        return _fetched(item.batch.owner, item.source_url, name=item.name, shrink=item.shrink)
+        return fetched(item.batch.owner, item.source_url, name=item.name, shrink=item.shrink)
 
 
-def _fetched(owner: User, url: str, *, name: str, shrink: bool = False) -> Original:
-    """What lies at an address, validated and kept. Raises what is wrong with it."""
+def fetched(owner: User, url: str, *, name: str, shrink: bool = False) -> Original:
+    """What lies at an address, validated and kept for its owner.
+
+    Raises `fetch.FetchError` or `intake.ImageRefused`.
+    """
     with tempfile.TemporaryFile() as file:
         downloads.fetch(
             url,

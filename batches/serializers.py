@@ -293,6 +293,7 @@ class BatchSerializer(serializers.Serializer):
     name = serializers.CharField()
     tool = serializers.CharField()
     settings = serializers.DictField()
+    notice = serializers.CharField(allow_null=True)
     status = serializers.ChoiceField(choices=BatchState.values)
     total = serializers.IntegerField()
     counts = CountsSerializer()
@@ -315,6 +316,7 @@ def batch_as_read(batch: Batch, progress: Progress, request: Request) -> dict[st
             "name": batch.name,
             "tool": batch.tool,
             "settings": batch.settings,
+            "notice": _notice(batch),
             "status": progress.state,
             "total": progress.total,
             "counts": progress,
@@ -341,6 +343,14 @@ def batch_as_read(batch: Batch, progress: Progress, request: Request) -> dict[st
     return read
 
 
+def _notice(batch: Batch) -> str | None:
+    """What the tool says of these settings, if anything."""
+    try:
+        return registry.get(batch.tool).notice(batch.settings)
+    except registry.UnknownTool:
+        return None
+
+
 class ErrorSerializer(serializers.Serializer):
     """Why an item failed."""
 
@@ -354,6 +364,8 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
     url = serializers.SerializerMethodField()
     thumbnail_url = serializers.SerializerMethodField()
     text = serializers.SerializerMethodField()
+    report = serializers.SerializerMethodField()
+    notes = serializers.ListField(source="told", child=serializers.CharField())
 
     class Meta:
         """The columns that clients may rely on."""
@@ -368,6 +380,8 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
             "format",
             "sha256",
             "text",
+            "report",
+            "notes",
         )
 
     @extend_schema_field(serializers.URLField)
@@ -384,6 +398,11 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
     def get_text(self, result: Result) -> str | None:
         """The text itself; null for pictures."""
         return None if result.key else result.text
+
+    @extend_schema_field(serializers.JSONField(allow_null=True))
+    def get_report(self, result: Result) -> Any:
+        """A report, ready to read; null for pictures and texts."""
+        return result.data
 
     def _address(self, name: str, result: Result) -> str:
         query = f"?position={result.position}" if result.position else ""

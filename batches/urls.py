@@ -27,6 +27,7 @@ urlpatterns = [
     path("tools/<slug:slug>/single/<uuid:uid>/progress/", single.poll, name="single_poll"),
     path("tools/<slug:slug>/single/<uuid:uid>/cancel/", single.cancel, name="single_cancel"),
     path("tools/<slug:slug>/single/<uuid:uid>/delete/", single.delete, name="single_delete"),
+    path("tools/<slug:slug>/notice/", gallery.notice, name="notice"),
     path("tools/<slug:slug>/draft/", drafting.draft, name="draft"),
     path("tools/<slug:slug>/draft/remove/", drafting.remove, name="draft_remove"),
     path("tools/<slug:slug>/samples/", drafting.add_samples, name="samples"),

@@ -5,7 +5,10 @@ They are kept in the repository, so that the gallery shows them before any weigh
 
 import importlib.util
 import io
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from PIL import Image, ImageOps
@@ -16,6 +19,8 @@ from tools.engines import images
 SIZE = (560, 420)
 """Pixels of each picture: four to three, twice what a card shows."""
 MAX_BYTES = 25 * 1024
+REASONS = 2
+"""Sentences of a report that a card has room for."""
 QUALITIES = range(85, 20, -5)
 
 
@@ -25,19 +30,34 @@ def paths(tool: Tool) -> tuple[Path, Path]:
     return folder / f"{tool.slug}-before.webp", folder / f"{tool.slug}-after.webp"
 
 
-def make(tool: Tool, example: Example) -> tuple[Image.Image, Image.Image]:
+def make(tool: Tool, example: Example) -> tuple[Image.Image, Image.Image | str]:
     """Run the tool on its example, as it would run for anybody: before and after.
 
-    Raises `ToolError`, whatever the tool raises without its weights, and `ValueError` for a
-    tool whose result is no picture.
+    After is a picture, or the words of a tool that makes words. Raises `ToolError`, and whatever
+    the tool raises without its weights.
     """
     before = ImageOps.fit(images.read(photo(example.photo)), SIZE)
     settings = tool.defaults() | dict(example.settings)
     settings |= {name: draw(before) for name, draw in example.images.items()}
     output = tool.run(before, settings)[0]
+    if output.data is not None:
+        return before, _in_words(output.data)
     if output.image is None:
-        raise ValueError(f"{tool.slug} makes no picture: it can have no example.")
+        return before, output.text or ""
     return before, ImageOps.fit(output.image, SIZE)
+
+
+def _in_words(report: Mapping[str, Any]) -> str:
+    """The first few things that a report finds fault with."""
+    broken = [rule["reason"] for rule in report["rules"] if not rule["passed"]]
+    return " ".join(broken[:REASONS]) or report["rules"][0]["reason"]
+
+
+@cache
+def said(tool: Tool) -> str:
+    """What a tool that makes words says of its example; empty for the others."""
+    file = paths(tool)[1].with_suffix(".txt")
+    return file.read_text().strip() if file.exists() else ""
 
 
 def encode(image: Image.Image) -> bytes:

@@ -77,7 +77,7 @@ def response(batch: Batch) -> StreamingHttpResponse:
 def result_name(result: Result) -> str:
     """The name of a result's file: the item's stem, and the ending of what is inside."""
     stem, _extension = split_name(result.item.name)
-    return clean_name(f"{stem}{images.EXTENSIONS.get(result.format, '.txt')}")
+    return clean_name(f"{stem}{images.EXTENSIONS.get(result.format, f'.{result.format}')}")
 
 
 def file_response(result: Result, *, download: bool) -> HttpResponseBase:
@@ -87,7 +87,8 @@ def file_response(result: Result, *, download: bool) -> HttpResponseBase:
     """
     name = result_name(result)
     if not result.key:
-        answer = HttpResponse(result.text, content_type="text/plain; charset=utf-8")
+        kind = "application/json" if result.format == "json" else "text/plain; charset=utf-8"
+        answer = HttpResponse(result.text, content_type=kind)
         answer["Content-Disposition"] = content_disposition_header(True, name) or ""
         return private(answer)
     return picture_response(

@@ -40,7 +40,7 @@ def original(request: HttpRequest, uid: UUID) -> FileResponse:
 @require_GET
 @signed_in
 def thumbnail(request: HttpRequest, uid: UUID) -> FileResponse:
-    """A small picture of an item's first result."""
+    """A small picture of a result: an item's first, or the one at `?position=`."""
     found = _result(request, uid)
     if not found.thumbnail_key:
         raise Http404
@@ -52,11 +52,14 @@ def thumbnail(request: HttpRequest, uid: UUID) -> FileResponse:
 @require_GET
 @signed_in
 def result(request: HttpRequest, uid: UUID) -> HttpResponseBase:
-    """An item's first result, to look at or, with `?download=1`, to keep."""
+    """An item's first result, or the one at `?position=`, to look at; `?download=1`: to keep."""
     wanted = request.GET.get("download", "") not in ("", "0")
     return archive.file_response(_result(request, uid), download=wanted)
 
 
 def _result(request: HttpRequest, item_uid: UUID) -> Result:
     own = Result.objects.filter(item__batch__owner=user_of(request)).select_related("item")
-    return get_object_or_404(own, item__uid=item_uid, position=0)
+    position = request.GET.get("position", "0")
+    if not (position.isdecimal() and len(position) < 5):
+        raise Http404
+    return get_object_or_404(own, item__uid=item_uid, position=int(position))

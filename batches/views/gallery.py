@@ -8,8 +8,9 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_GET
 
-from tools import registry
-from tools.base import Tool
+from batches.views.asking import tool_or_404
+from tools import examples, registry
+from tools.base import SettingsInvalid, Tool
 
 WORTH_SEARCHING = 9
 """From so many tools on there is a search box."""
@@ -28,6 +29,8 @@ class Card:
     before: str
     """Names of its pictures among the static files; empty for a tool without an example."""
     after: str
+    said: str
+    """What it says of its picture, for a tool that makes words."""
 
     def answers(self, wanted: str) -> bool:
         """Whether every word is in its name or description."""
@@ -62,6 +65,20 @@ def gallery(request: HttpRequest) -> TemplateResponse:
     return TemplateResponse(request, "batches/gallery.html", context)
 
 
+@require_GET
+def notice(request: HttpRequest, slug: str) -> TemplateResponse:
+    """What people should know before they start with the settings that the address holds."""
+    tool = tool_or_404(slug)
+    try:
+        settings = tool.clean(request.GET)
+    except SettingsInvalid:
+        said = None  # it says so itself when it is sent
+    else:
+        said = tool.unavailable_reason(settings) or tool.notice(settings)
+    context = {"tool": tool, "notice": said, "answered": True}
+    return TemplateResponse(request, "batches/_notice.html", context)
+
+
 def _cards() -> Sequence[Card]:
     """Tools that work come first; the others say why they don't."""
     cards = [_card(tool) for tool in registry.all()]
@@ -70,11 +87,13 @@ def _cards() -> Sequence[Card]:
 
 def _card(tool: Tool) -> Card:
     pictures = f"img/tools/{tool.slug}-" if tool.example else ""
+    said = examples.said(tool) if tool.example else ""
     return Card(
         tool=tool,
         price=tool.lowest_price(),
         varies=bool(tool.price_rules()),
         unavailable=tool.unavailable_reason(),
         before=pictures and f"{pictures}before.webp",
-        after=pictures and f"{pictures}after.webp",
+        after="" if said else pictures and f"{pictures}after.webp",
+        said=said,
     )

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 from batches import messages, triage
 from batches.models import Item
 from batches.states import RETRYABLE, ItemState
-from batches.views.asking import htmx_of, signed_in, user_of
+from batches.views.asking import htmx_of, looked_at, signed_in, user_of
 from batches.views.looks import SHOWN, settings_used, tool_of
 
 
@@ -45,8 +45,7 @@ def detail(request: HttpRequest, uid: UUID) -> TemplateResponse:
         "item": item,
         "batch": item.batch,
         "tool": tool_of(item.batch),
-        "result": results[0] if results else None,
-        "results": results,
+        **looked_at(request, item, results),
         "settings_used": settings_used(item.batch.tool, item.settings),
         "settings_now": {**item.batch.settings, **item.settings},
         "tries": _tries(item),

@@ -23,7 +23,7 @@ from batches.views import wording
 from batches.views.asking import tool_name, user_of, whole_number
 from credits import ledger
 from tools import registry
-from tools.base import Tool
+from tools.base import ImageSetting, Tool
 
 CARDS_PER_PAGE = 100
 QUIET = 15
@@ -376,7 +376,7 @@ def settings_used(slug: str, settings: Mapping[str, Any]) -> list[tuple[str, str
         return [(name, str(value)) for name, value in settings.items()]
     shown = []
     for name, value in settings.items():
-        if value is None or name not in fields:
+        if value in (None, "") or name not in fields:
             continue
         shown.append((str(fields[name].label), _value_in_words(fields[name], value)))
     return shown
@@ -386,5 +386,11 @@ def _value_in_words(field: Field[Any, Any, Any, Any], value: Any) -> str:
     """A setting's value as its form names it: a choice, a swatch, yes or no."""
     if isinstance(value, bool):
         return _("Yes") if value else _("No")
-    named = {**getattr(field, "choices", {}), **dict(field.style.get("swatches", ()))}
+    named = {
+        **getattr(field, "choices", {}),
+        **dict(field.style.get("swatches", ())),
+        **dict(field.style.get("choices", ())),
+    }
+    if isinstance(field, ImageSetting) and value not in named and field.reference(value):
+        return _("A picture of yours") if not value.startswith("http") else str(value)
     return str(named.get(value, value))

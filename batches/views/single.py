@@ -26,7 +26,7 @@ from batches import drafts, intake, lifecycle
 from batches.forms import OneImageForm
 from batches.models import Item, Original
 from batches.states import ENDED, BatchState, ItemState
-from batches.views.asking import htmx_of, signed_in, tool_or_404, user_of
+from batches.views.asking import htmx_of, looked_at, signed_in, tool_or_404, user_of
 from credits import ledger
 from tools.base import SettingsInvalid, Tool, ToolSettings
 
@@ -194,22 +194,22 @@ def _seen(item: Item) -> str:
 
 def _changed(request: HttpRequest, tool: Tool, item: Item) -> TemplateResponse:
     """The parts of the page that show the item, each to its own place."""
-    context = _look(tool, item) | {
+    context = _look(request, tool, item) | {
         "history": _history(request, tool) if item.state in ENDED else None,
         "balance": ledger.balance(user_of(request)),
     }
     return TemplateResponse(request, "batches/_single_poll.html", context)
 
 
-def _look(tool: Tool, item: Item) -> dict[str, Any]:
+def _look(request: HttpRequest, tool: Tool, item: Item) -> dict[str, Any]:
     """An image as the page and its polls show it."""
-    result = item.results.order_by("position").first() if item.state == ItemState.DONE else None
+    results = list(item.results.order_by("position")) if item.state == ItemState.DONE else []
     price = tool.max_price(item.settings)
     poll_url = reverse("batches:single_poll", args=[tool.slug, item.uid])
     return {
         "tool": tool,
         "item": item,
-        "result": result,
+        **looked_at(request, item, results),
         "live": item.state not in ENDED,
         "words": _words(item),
         "price": price,
@@ -266,7 +266,7 @@ def _page(
         "max_megabytes": settings.IMAGE_MAX_BYTES // 2**20,
     }
     if item is not None:
-        context |= _look(tool, item)
+        context |= _look(request, tool, item)
     context["price"] = price
     return TemplateResponse(request, "batches/single.html", context, status=status)
 

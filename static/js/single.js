@@ -1,8 +1,8 @@
 // Single mode: an image goes up as soon as it is chosen, dropped or pasted, and the form then sends
 // its id. The cost follows the settings. Without this script the form sends the file itself.
 
-import { send } from "./single/sending.js";
 import { priceOf } from "./site/price.js";
+import { send } from "./site/sending.js";
 import { showViewers } from "./viewer/viewer.js";
 
 const form = document.getElementById("single");

@@ -6,6 +6,7 @@ import "./site/connection.js";
 import "./site/copy.js";
 import "./site/failures.js";
 import "./site/menus.js";
+import "./site/pictures.js";
 import "./site/renaming.js";
 import "./site/tabs.js";
 import "./site/theme.js";

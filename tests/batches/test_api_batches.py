@@ -66,6 +66,7 @@ def test_a_finished_item_reads_as_the_contract_says(alices, alice, ring, run_job
     first, second = item.results.order_by("position")
     url = f"http://testserver/api/v1/items/{item.uid}/result"
     shape = {"width": 64, "height": 48, "format": "png", "text": None}
+    shape |= {"report": None, "notes": []}
     results = [
         {
             "url": url,

@@ -64,6 +64,7 @@ def test_a_batch_starts_and_holds_its_price(alices, alice, original):
             "format": "png",
             "quality": None,
         },
+        "notice": None,
         "status": "running",
         "total": 2,
         "counts": {

@@ -15,6 +15,8 @@ class Form(HTMLParser):
         self._select: dict[str, str | None] = {}
         self._sent: list[tuple[str, str]] = []
         self._chosen: str | None = None
+        self._typing: dict[str, str | None] | None = None
+        self._typed = ""
         self.feed(html)
         self.close()
 
@@ -24,7 +26,7 @@ class Form(HTMLParser):
 
     @property
     def controls(self) -> list[tuple[str, dict[str, str | None]]]:
-        return [(tag, given) for tag, given in self.tags if tag in {"input", "select"}]
+        return [(tag, given) for tag, given in self.tags if tag in {"input", "select", "textarea"}]
 
     def sent(self) -> QueryDict:
         """What a browser sends when nobody has touched anything."""
@@ -38,6 +40,8 @@ class Form(HTMLParser):
         self.tags.append((tag, given))
         if tag == "select":
             self._select, self._chosen = given, None
+        elif tag == "textarea":
+            self._typing, self._typed = given, ""
         elif tag == "option":
             if self._chosen is None or "selected" in given:
                 self._chosen = given["value"]
@@ -51,6 +55,10 @@ class Form(HTMLParser):
     def handle_endtag(self, tag):
         if tag == "select":
             self._sent.append((self._select["name"], self._chosen))
+        elif tag == "textarea":
+            self._sent.append((self._typing["name"], self._typed))
+            self._typing = None
 
     def handle_data(self, data):
         self.text += data
+        self._typed += data

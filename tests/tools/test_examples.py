@@ -116,12 +116,11 @@ def test_a_tool_without_an_example_is_passed_over():
     assert said.getvalue() == "fake: no example\n"
 
 
-def test_a_tool_that_makes_text_can_have_no_example():
-    with (
-        fakes.registered(fakes.FakeTextTool) as tools,
-        pytest.raises(ValueError, match="no picture"),
-    ):
-        examples.make(tools[0], Example("coffee.png"))
+def test_after_a_tool_that_makes_text_there_are_its_words():
+    with fakes.registered(fakes.FakeTextTool) as tools:
+        _before, after = examples.make(tools[0], Example("coffee.png"))
+
+    assert after == "560 × 420 pixels"
 
 
 def test_a_picture_that_is_too_busy_is_not_squeezed_beyond_recognition():

@@ -7,7 +7,14 @@ from rest_framework import serializers
 
 from tests.tools.forms import Form
 from tools import registry
-from tools.base import ColourField, ImageSettings, SettingsInvalid, Tool, ToolSettings
+from tools.base import (
+    ColourField,
+    ImageSetting,
+    ImageSettings,
+    SettingsInvalid,
+    Tool,
+    ToolSettings,
+)
 from tools.templatetags.tool_settings import settings_fields
 
 
@@ -21,6 +28,11 @@ class SampleTool(Tool):
         strength = serializers.FloatField(min_value=0, max_value=1, default=0.5)
         prompt = serializers.CharField(max_length=20, default="a & b", help_text="Say what.")
         colour = ColourField(default="#123456", style={"swatches": [("#ffffff", "White")]})
+
+
+class BackdropField(ImageSetting):
+    def to_internal_value(self, data):
+        return "blur" if data == "blur" else super().to_internal_value(data)
 
 
 @pytest.fixture
@@ -165,3 +177,29 @@ def test_a_kind_of_field_without_a_template_is_an_error_and_not_a_guess(tool):
 
     with pytest.raises(TypeError, match="DateField"):
         settings_fields(OddTool())
+
+
+class PictureTool(SampleTool):
+    class Settings(ToolSettings):
+        backdrop = BackdropField(label="Backdrop", style={"choices": [("blur", "Blur")]})
+        wish = serializers.CharField(default="a < b", style={"widget": "textarea"})
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [("blur", ["blur", ""]), ("https://a.example/b.png", ["", "https://a.example/b.png"])],
+)
+def test_a_picture_is_typed_or_one_of_a_few_values(value, sent):
+    form = Form(settings_fields(PictureTool(), {"backdrop": value}))
+
+    assert form.sent().getlist("backdrop") == sent
+    assert PictureTool().clean(form.sent()) == {"backdrop": value, "wish": "a < b"}
+
+
+def test_only_some_values_stand_for_pictures():
+    upload = "0a6d3a34-1c11-4d4b-8a64-3d2d1c5d2b11"
+
+    assert PictureTool().image_settings({"backdrop": "blur"}) == {}
+    assert PictureTool().image_settings({"backdrop": upload}) == {"backdrop": upload}
+    with pytest.raises(SettingsInvalid, match="id of an upload"):
+        PictureTool().clean({"backdrop": "plaid"})

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from rest_framework import serializers
 
-from tools.base import ColourField, Tool, ToolSettings
+from tools.base import ColourField, ImageSetting, Tool, ToolSettings
 
 register = template.Library()
 
@@ -29,6 +29,8 @@ class Option:
     label: str
     selected: bool
     disabled: bool = False
+    picture: str = ""
+    """A static file that shows it, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Input:
     maximum: float | None
     step: str
     longest: int | None
+    placeholder: str
     template: str
 
     @property
@@ -102,6 +105,7 @@ def _inputs(
             maximum=getattr(field, "max_value", None),
             step="1" if isinstance(field, serializers.IntegerField) else "any",
             longest=getattr(field, "max_length", None),
+            placeholder=str(field.style.get("placeholder", "")),
             template=_template(field),
         )
 
@@ -112,13 +116,15 @@ def _template(field: serializers.Field[Any, Any, Any, Any]) -> str:
         case serializers.BooleanField():
             return "checkbox"
         case serializers.ChoiceField():
-            return "segmented" if field.style.get("widget") == "segmented" else "select"
+            return str(field.style.get("widget", "select"))
         case serializers.IntegerField() | serializers.FloatField():
             return "number"
         case ColourField():
             return "colour"
+        case ImageSetting():
+            return str(field.style.get("widget", "image"))
         case serializers.CharField():
-            return "text"
+            return str(field.style.get("widget", "text"))
     raise TypeError(f"There is no form field for a {type(field).__name__}.")
 
 
@@ -128,6 +134,10 @@ def _options(
     if isinstance(field, ColourField):
         for colour, text in field.style.get("swatches", ()):
             yield Option(f"{at}-{colour.strip('#')}", colour, str(text), colour == value)
+    elif isinstance(field, ImageSetting):
+        for number, (choice, text) in enumerate(field.style.get("choices", ())):
+            picture = _picture(field, choice)
+            yield Option(f"{at}-{number}", choice, str(text), choice == value, picture=picture)
     elif isinstance(field, serializers.ChoiceField):
         usual = tool.defaults()
         works = tool.unavailable_reason(usual) is None
@@ -142,5 +152,15 @@ def _options(
                 credits_ = ngettext("{n} credit", "{n} credits", prices[choice])
                 label = f"{label} · {credits_.format(n=prices[choice])}"
             yield Option(
-                f"{at}-{choice}", str(choice), label, str(choice) == str(value), bool(missing)
+                f"{at}-{choice}",
+                str(choice),
+                label,
+                str(choice) == str(value),
+                bool(missing),
+                _picture(field, choice),
             )
+
+
+def _picture(field: serializers.Field[Any, Any, Any, Any], choice: Any) -> str:
+    """The static file that shows a choice, where the field has one for it."""
+    return str(field.style.get("pictures", {}).get(choice, ""))

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from accounts import plans
 from accounts.models import User
-from batches import dispatch, intake, lifecycle, messages
+from batches import addresses, dispatch, fetch, intake, lifecycle, messages, pipeline
 from batches.models import Batch, Item
 from batches.names import Names
 from batches.sources.base import Row
@@ -26,7 +26,7 @@ from studio import following, health
 from studio.processes import AlreadyRunning, Site
 from studio.supervisor import StopSignal, Supervisor
 from tools import registry
-from tools.base import SettingError, SettingsInvalid, Tool
+from tools.base import ImageSetting, SettingError, SettingsInvalid, Tool
 from tools.engines import guard, images
 
 LOCAL_USER = "local@localhost"
@@ -90,11 +90,15 @@ class Command(BaseCommand):
     ) -> None:
         """Start what is needed, run batches of as many images as one takes, list what failed."""
         chosen = _tool(tool)
-        wanted = _settings(chosen, pairs)
+        given = _given(pairs)
+        owner = _owner(user)
+        wanted = _settings(chosen, given | _pictures(chosen, given, owner))
         sources = list(_collect(paths, out))
         if not sources:
             raise CommandError("There are no files in these places.")
-        order = Order(chosen, wanted, _owner(user), top_up=user is None, out=out)
+        if notice := chosen.notice(wanted):
+            self.stderr.write(notice)
+        order = Order(chosen, wanted, owner, top_up=user is None, out=out)
         _make_folder(out)
         guard.start()  # while we look for workers
         stop = StopSignal()
@@ -212,13 +216,41 @@ def _tool(slug: str) -> Tool:
         raise CommandError(f"There is no tool {slug!r}. Choose one of: {known}.") from None
 
 
-def _settings(tool: Tool, pairs: Sequence[str]) -> dict[str, Any]:
+def _given(pairs: Sequence[str]) -> dict[str, str]:
     given = {}
     for pair in pairs:
         name, _equals, value = pair.partition("=")
         if not name or name == pair:
             raise CommandError(f"--set takes NAME=VALUE, not {pair!r}.")
         given[name] = value
+    return given
+
+
+def _pictures(tool: Tool, given: Mapping[str, str], owner: User) -> dict[str, str]:
+    """The settings that name pictures, files of this machine among them, with uploads' ids."""
+    taken = {}
+    for name, setting in tool.Settings().fields.items():
+        if not isinstance(setting, ImageSetting) or name not in given:
+            continue
+        value = given[name]
+        try:
+            if value.lower().startswith(("http://", "https://")):
+                original = pipeline.fetched(owner, value, name=addresses.name_in(value))
+            elif Path(value).is_file():
+                original, _new = intake.receive(
+                    owner, Path(value).read_bytes(), name=Path(value).name
+                )
+            else:
+                continue
+        except (fetch.FetchError, intake.ImageRefused) as wrong:
+            raise CommandError(f"--set {name}: {messages.text(wrong.code, wrong.params)}") from None
+        except OSError as error:
+            raise CommandError(f"--set {name}: {value} can't be read: {error.strerror}.") from error
+        taken[name] = str(original.uid)
+    return taken
+
+
+def _settings(tool: Tool, given: Mapping[str, str]) -> dict[str, Any]:
     try:
         wanted = tool.clean(given)
     except SettingsInvalid as invalid:
@@ -310,8 +342,9 @@ def _name_targets(sources: Sequence[Source], order: Order, *, taken: Sequence[st
     Returns the names, from which further results get theirs.
     """
     names = Names(*taken)
-    text = order.tool.output == "text"
-    extension = ".txt" if text else images.EXTENSIONS[order.settings["format"]]
+    extension = {"text": ".txt", "json": ".json"}.get(order.tool.output) or images.EXTENSIONS[
+        order.settings["format"]
+    ]
     for source in sources:
         source.target = names.unique(str(source.folder / f"{source.path.stem}{extension}"))
     return names

@@ -29,7 +29,11 @@ class Command(BaseCommand):
             if reason := tool.unavailable_reason(tool.defaults() | dict(tool.example.settings)):
                 raise CommandError(f"{tool.slug}: {reason}")
             pictures = examples.make(tool, tool.example)
-            for path, picture in zip(examples.paths(tool), pictures, strict=True):
+            for path, made in zip(examples.paths(tool), pictures, strict=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(examples.encode(picture))
-                self.stdout.write(f"{path.name}: {path.stat().st_size:,} bytes")
+                if isinstance(made, str):
+                    target, data = path.with_suffix(".txt"), f"{made}\n".encode()
+                else:
+                    target, data = path, examples.encode(made)
+                target.write_bytes(data)
+                self.stdout.write(f"{target.name}: {target.stat().st_size:,} bytes")
