@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo run worker test check bench lock clean
+.PHONY: help setup demo run worker test check bench gallery lock clean
 
 PYTHON ?= python3
 QUEUE ?= cpu
@@ -47,8 +47,11 @@ check: setup ## Lint (Python, scripts, templates), types, import contracts, migr
 	scripts/check-deploy
 	! grep -nE '://|"resolved"' requirements*.txt package-lock.json
 
-bench: setup ## Measure images per second beside rembg's own command, and how quickly pages show
+bench: setup ## Measure images per second beside rembg's own command and of every tool, and pages
 	@exec .venv/bin/python -m bench
+
+gallery: setup ## Draw a contact sheet of every tool on every sample photo, into var/gallery
+	@exec $(MANAGE) makegallery
 
 lock: setup ## Pin every package again after a change to requirements*.in or package.json
 	@scripts/lock

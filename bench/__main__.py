@@ -1,4 +1,4 @@
-"""``make bench``: our own command against rembg's, on the same photos, in one run; then pages.
+"""``make bench``: our own command against rembg's in one run; then every tool, and the pages.
 
 Both commands are timed as whole processes, start-up included, one after the other in turn, so
 that a machine whose speed drifts treats them alike. Read the ratio, not the seconds.
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench import pages
+from bench import pages, tools
 from bench.photos import photos
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,18 +27,21 @@ WEIGHTS = Path(os.environ.get("STUDIO_WEIGHTS_DIR", ROOT / "var/weights")).absol
 
 def main() -> None:
     """Parse the options and measure."""
+    parts: dict[str, Callable[[argparse.Namespace], None]] = {
+        "images": _images,
+        "tools": lambda _options: tools.main(),
+        "pages": lambda _options: pages.main(),
+    }
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--model", default="u2netp")
     parser.add_argument("--count", type=int, default=40, help="photos (default: 40)")
     parser.add_argument("--rounds", type=int, default=2, help="timed rounds (default: 2)")
     parser.add_argument(
-        "what", nargs="*", choices=["images", "pages"], default=[], help="only this (default: both)"
+        "what", nargs="*", choices=[*parts], default=[], help="only these (default: all)"
     )
     options = parser.parse_args()
-    if "pages" not in options.what:
-        _images(options)
-    if "images" not in options.what:
-        pages.main()
+    for name in options.what or parts:
+        parts[name](options)
 
 
 def _images(options: argparse.Namespace) -> None:

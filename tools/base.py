@@ -282,6 +282,8 @@ class Tool:
     """Its icon: a name in `styles/icons.txt`."""
     example: ClassVar[Example | None] = None
     """How the gallery shows what it does; without one it shows the icon."""
+    showcase: ClassVar[Sequence[Mapping[str, Any]]] = ()
+    """Settings on top of the example's that `make gallery` shows, a column each."""
 
     Settings: ClassVar[type[ToolSettings]] = ImageSettings
 
