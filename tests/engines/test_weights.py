@@ -13,6 +13,7 @@ import tarfile
 import threading
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -565,6 +566,97 @@ def test_a_session_runs_on_one_thread_when_nothing_is_said(small_model, monkeypa
     assert weights.session("small").get_session_options().intra_op_num_threads == 1
 
 
+@pytest.fixture
+def three_models(folder, manifest, monkeypatch):
+    """Three models of 400 MB each, as far as the manifest says, and room for two."""
+    folder.mkdir()
+    monkeypatch.setattr(weights, "_sessions", {})
+    monkeypatch.setenv("STUDIO_MODEL_MEMORY_MB", "1000")
+    for name in ("first", "second", "third"):
+        file = write_model(folder / f"{name}.onnx", side=320)
+        manifest(replace(pin(name, file.read_bytes()), memory=400_000_000))
+
+
+def kept() -> set[str]:
+    return {file.stem for file, _threads in weights._sessions}
+
+
+def test_the_model_that_was_used_least_recently_goes_when_there_is_no_room(three_models):
+    first = weights.session("first")
+    weights.session("second")
+    assert weights.session("first") is first
+
+    weights.session("third")
+
+    assert kept() == {"first", "third"}
+
+
+def test_models_stay_while_there_is_room(three_models, monkeypatch):
+    monkeypatch.setenv("STUDIO_MODEL_MEMORY_MB", "1200")
+
+    for name in ("first", "second", "third"):
+        weights.session(name)
+
+    assert kept() == {"first", "second", "third"}
+
+
+def test_a_model_that_is_larger_than_the_room_is_loaded_alone(three_models, monkeypatch):
+    monkeypatch.setenv("STUDIO_MODEL_MEMORY_MB", "100")
+    weights.session("first")
+
+    weights.session("second")
+
+    assert kept() == {"second"}
+
+
+def test_a_model_that_says_nothing_of_its_memory_counts_by_its_file(folder, manifest):
+    manifest(replace(pin("large", b""), size=176_000_000))
+
+    assert weights._memory("large") == 740_000_000
+
+
+def test_a_session_in_a_run_stays_and_another_one_goes(three_models):
+    grey = np.zeros((1, 3, 320, 320), dtype=np.float32)
+
+    class Slow:
+        """A session that needs other models' sessions while it runs."""
+
+        def __init__(self, session):
+            self.session = session
+
+        def __getattr__(self, name):
+            return getattr(self.session, name)
+
+        def run(self, *args):
+            weights.session("second")
+            weights.session("third")
+            self.seen = kept()
+            return self.session.run(*args)
+
+    slow = Slow(weights.session("first"))
+    weights._sessions = {
+        key: replace(loaded, session=slow) for key, loaded in weights._sessions.items()
+    }
+
+    seen = weights.run(slow, grey)
+
+    assert slow.seen == {"first", "third"}
+    assert np.allclose(seen, 0.5)
+    weights.session("second")
+    assert kept() == {"third", "second"}
+
+
+def test_a_session_that_went_still_works_for_who_holds_it(three_models):
+    held = weights.session("first")
+    weights.session("second")
+    weights.session("third")
+
+    seen = weights.run(held, np.zeros((1, 3, 320, 320), dtype=np.float32))
+
+    assert "first" not in kept()
+    assert np.allclose(seen, 0.5)
+
+
 def test_no_session_is_made_on_another_model_under_the_right_name(small_model):
     write_model(small_model, side=320, gain=5.0)
 
@@ -579,6 +671,16 @@ def test_a_run_gives_the_first_output(small_model):
 
     assert seen.shape == (1, 1, 320, 320)
     assert np.allclose(seen, 0.5)
+
+
+def test_a_run_on_named_inputs_gives_all_outputs_by_name(small_model):
+    grey = np.zeros((1, 3, 320, 320), dtype=np.float32)
+
+    seen = weights.run(weights.session("small"), {"input": grey})
+
+    assert set(seen) == {"mask", "ones"}
+    assert np.allclose(seen["mask"], 0.5)
+    assert np.all(seen["ones"] == 1)
 
 
 def test_a_model_that_wants_more_memory_than_there_is_says_so(folder, manifest):

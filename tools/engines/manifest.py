@@ -44,6 +44,8 @@ class Artefact:
     kind: Kind
     sources: tuple[Source, ...]
     note: str = ""
+    memory: int = 0
+    """Bytes that a session keeps, measured, where the rule of `weights` is far off."""
 
     @property
     def version(self) -> str:
