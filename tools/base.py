@@ -246,12 +246,14 @@ class Example:
     """What the gallery's pictures of a tool are made of; `manage.py makeexamples` makes them.
 
     ``photo`` is a file of the scikit-image package, ``settings`` go on top of the defaults.
-    ``images`` draw the pictures that settings want, given the photo: a mask, say.
+    ``images`` draw the pictures that settings want, given the photo: a mask, say. With a ``box``
+    (left, top, right, bottom) the tool gets that part of the photo, as small as it is.
     """
 
     photo: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     images: Mapping[str, Callable[[Image.Image], Image.Image]] = field(default_factory=dict)
+    box: tuple[int, int, int, int] | None = None
 
 
 class Tool:

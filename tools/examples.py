@@ -36,15 +36,22 @@ def make(tool: Tool, example: Example) -> tuple[Image.Image, Image.Image | str]:
     After is a picture, or the words of a tool that makes words. Raises `ToolError`, and whatever
     the tool raises without its weights.
     """
-    before = ImageOps.fit(images.read(photo(example.photo)), SIZE)
+    before = original(example)
     settings = tool.defaults() | dict(example.settings)
     settings |= {name: draw(before) for name, draw in example.images.items()}
     output = tool.run(before, settings)[0]
+    shown = ImageOps.fit(before, SIZE)
     if output.data is not None:
-        return before, _in_words(output.data)
+        return shown, _in_words(output.data)
     if output.image is None:
-        return before, output.text or ""
-    return before, ImageOps.fit(output.image, SIZE)
+        return shown, output.text or ""
+    return shown, ImageOps.fit(output.image, SIZE)
+
+
+def original(example: Example) -> Image.Image:
+    """What the tool gets: the photo in the size of the gallery's, or a small part of it."""
+    image = images.read(photo(example.photo))
+    return image.crop(example.box) if example.box else ImageOps.fit(image, SIZE)
 
 
 def _in_words(report: Mapping[str, Any]) -> str:

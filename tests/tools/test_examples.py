@@ -11,7 +11,6 @@ from PIL import Image, ImageOps
 from tests import fakes
 from tools import examples, registry
 from tools.base import Example, Tool
-from tools.engines import images
 
 ALIKE = 5.0
 """Of 255, on average: what saving as a small WebP may change."""
@@ -64,7 +63,7 @@ def test_its_picture_before_is_the_photo_that_it_names(tool):
     if tool.example is None:
         return
 
-    photo = ImageOps.fit(images.read(examples.photo(tool.example.photo)), examples.SIZE)
+    photo = ImageOps.fit(examples.original(tool.example), examples.SIZE)
 
     assert distance(Image.open(examples.paths(tool)[0]), photo) < ALIKE
 

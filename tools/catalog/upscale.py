@@ -51,7 +51,7 @@ class Upscale(Tool):
     timeout = 2400  # the largest picture takes either model ten to fifteen minutes on one core
     price = 1
     icon = "scaling"
-    example = Example("chelsea.png", {"scale": 2})
+    example = Example("chelsea.png", {"scale": 4}, box=(130, 75, 270, 180))
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
