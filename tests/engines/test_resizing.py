@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tools.engines.resizing import resized
+from tools.engines.resizing import fitted, resized
 
 
 def board(side: int = 128) -> Image.Image:
@@ -78,3 +78,82 @@ def test_the_picture_is_not_changed():
     resized(image, (310, 170))
 
     assert image.tobytes() == before
+
+
+# --- Fitting in -----------------------------------------------------------------------------
+
+FITS = ["contain", "cover", "pad", "stretch"]
+
+
+def ramp(width: int, height: int) -> Image.Image:
+    """Darker on the left and on the right of a bright middle."""
+    across = 255 - np.abs(np.linspace(-200, 200, width))
+    return Image.fromarray(np.tile(across.astype(np.uint8), (height, 1))).convert("RGB")
+
+
+@pytest.mark.parametrize(
+    ("fit", "size"),
+    [("contain", (100, 50)), ("cover", (100, 100)), ("pad", (100, 100)), ("stretch", (100, 100))],
+)
+def test_a_large_picture_is_fitted_in(fit, size):
+    assert fitted(ramp(400, 200), (100, 100), fit=fit).size == size
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("size", [(333, 217), (97, 101), (1, 1), (500, 3)])
+def test_sizes_are_met_to_the_pixel_and_never_passed(fit, size):
+    done = fitted(ramp(1000, 700), size, fit=fit)
+
+    if fit == "contain":
+        assert done.width == size[0] or done.height == size[1]
+        assert done.width <= size[0]
+        assert done.height <= size[1]
+    else:
+        assert done.size == size
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("size", [(300, 300), (300, None), (None, 300), (30, 300), (300, 30)])
+def test_no_pixel_becomes_more_than_one(fit, size):
+    image = board(80).crop((0, 0, 80, 60))
+
+    done = fitted(image, size, fit=fit, colour=(255, 0, 0, 255))
+
+    red = sum(count for count, colour in done.getcolors(99999) if colour == (255, 0, 0))
+    assert done.width * done.height - red <= 80 * 60
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_it_enlarges_when_asked(fit):
+    done = fitted(ramp(80, 60), (300, 300), fit=fit, enlarge=True)
+
+    assert done.size == ((300, 225) if fit == "contain" else (300, 300))
+
+
+def test_one_side_brings_the_other_with_it():
+    assert fitted(ramp(400, 200), (100, None), fit="cover").size == (100, 50)
+    assert fitted(ramp(400, 200), (None, 100), fit="pad").size == (200, 100)
+
+
+def test_covering_keeps_the_middle():
+    done = np.asarray(fitted(ramp(400, 100), (100, 100), fit="cover"))[50, :, 0]
+
+    assert done.min() > 200
+
+
+def test_a_canvas_has_the_colour_and_the_picture_its_middle():
+    done = fitted(Image.new("RGB", (40, 20), (1, 2, 3)), (60, 60), fit="pad", colour=(9, 8, 7, 255))
+
+    assert done.mode == "RGB"
+    assert done.getpixel((0, 0)) == (9, 8, 7)
+    assert done.crop((10, 20, 50, 40)).getcolors() == [(800, (1, 2, 3))]
+
+
+def test_a_canvas_of_nothing_is_transparent_and_one_of_colour_shows_through():
+    image = Image.new("RGBA", (40, 20), (1, 2, 3, 0))
+
+    nothing = fitted(image, (60, 60), fit="pad", colour=(0, 0, 0, 0))
+    white = fitted(image, (60, 60), fit="pad")
+
+    assert nothing.getchannel("A").getextrema() == (0, 0)
+    assert (white.mode, white.getcolors()) == ("RGB", [(3600, (255, 255, 255))])

@@ -6,12 +6,16 @@ count by their alpha, so that what is hidden never shines through at an edge.
 """
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
 
 if TYPE_CHECKING:
     import numpy as np
+
+VERSION = "linear light, lanczos 1"
+
+Fit = Literal["contain", "cover", "pad", "stretch"]
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels; may cut pixels."""
@@ -40,6 +44,84 @@ def resized(image: Image.Image, size: tuple[int, int], *, box: Box | None = None
         bands = [_reduced(band, size, box) for band in image.convert("RGB").split()]
         return Image.merge("RGBA", [*bands, Image.new("L", size, 255)])
     return _reduced_with_alpha(image, size, box)
+
+
+def fitted(
+    image: Image.Image,
+    size: tuple[int | None, int | None],
+    *,
+    fit: Fit,
+    colour: tuple[int, int, int, int] = (255, 255, 255, 255),
+    enlarge: bool = False,
+) -> Image.Image:
+    """The picture, RGB or RGBA, brought to a width, a height or both (None: as it comes).
+
+    *contain*: as large as fits into the size, nothing cut. *cover*: the size is filled, and what
+    is too much is cut off on both sides. *pad*: as *contain*, in the middle of a canvas of
+    exactly that size and ``colour`` (red, green, blue, alpha). *stretch*: both sides forced.
+
+    Without ``enlarge`` no pixel becomes more than one: a picture that is too small stays as it
+    is, *cover* gives the largest part of the wanted shape, and the canvas keeps its size.
+    """
+    across = size[0] / image.width if size[0] else None
+    down = size[1] / image.height if size[1] else None
+    if across is None or down is None:
+        scale = across or down or 1.0
+        scale = scale if enlarge else min(scale, 1.0)
+        return resized(image, _scaled(image.size, scale, scale, wanted=size))
+    match fit:
+        case "stretch":
+            if not enlarge:
+                across, down = min(across, 1.0), min(down, 1.0)
+            return resized(image, _scaled(image.size, across, down, wanted=size))
+        case "cover":
+            scale = max(across, down) if enlarge else min(max(across, down), 1.0)
+            return _covering(image, (size[0] or 1, size[1] or 1), scale)
+    scale = min(across, down) if enlarge else min(across, down, 1.0)
+    inner = resized(image, _scaled(image.size, scale, scale, wanted=size))
+    if fit == "contain":
+        return inner
+    return _on_canvas(inner, (size[0] or 1, size[1] or 1), colour)
+
+
+def _scaled(
+    size: tuple[int, int], across: float, down: float, *, wanted: tuple[int | None, int | None]
+) -> tuple[int, int]:
+    """A size in whole pixels, never beyond what was wanted."""
+    width, height = max(1, round(size[0] * across)), max(1, round(size[1] * down))
+    return min(width, wanted[0] or width), min(height, wanted[1] or height)
+
+
+def _covering(image: Image.Image, wanted: tuple[int, int], scale: float) -> Image.Image:
+    """The middle of the picture in the wanted shape; smaller than wanted if ``scale`` says so."""
+    if round(image.width * scale) < wanted[0] or round(image.height * scale) < wanted[1]:
+        # Not large enough for the size: the largest part of its shape, pixel by pixel.
+        ratio = wanted[0] / wanted[1]
+        width = min(image.width, max(1, round(image.height * ratio)))
+        height = min(image.height, max(1, round(image.width / ratio)))
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        return image.crop((left, top, left + width, top + height))
+    seen = (min(image.width, wanted[0] / scale), min(image.height, wanted[1] / scale))
+    start = ((image.width - seen[0]) / 2, (image.height - seen[1]) / 2)
+    if scale == 1.0:
+        start = (start[0] // 1, start[1] // 1)  # whole pixels, which are copied as they are
+    return resized(image, wanted, box=(*start, start[0] + seen[0], start[1] + seen[1]))
+
+
+def _on_canvas(
+    image: Image.Image, size: tuple[int, int], colour: tuple[int, int, int, int]
+) -> Image.Image:
+    """The picture in the middle of a canvas."""
+    if image.size == size and image.mode == "RGB":
+        return image
+    at = ((size[0] - image.width) // 2, (size[1] - image.height) // 2)
+    if image.mode == "RGB" and colour[3] == 255:
+        canvas = Image.new("RGB", size, colour[:3])
+        canvas.paste(image, at)
+        return canvas
+    canvas = Image.new("RGBA", size, colour)
+    canvas.alpha_composite(image.convert("RGBA"), at)
+    return canvas.convert("RGB") if colour[3] == 255 else canvas
 
 
 def _around(image: Image.Image, size: tuple[int, int], box: Box) -> tuple[Image.Image, Box]:
