@@ -111,3 +111,34 @@ def test_no_site_starts_on_a_wrong_configuration(used_place):
     assert done.returncode == 1
     assert "studio.E002" in done.stderr
     assert list((used_place.data / "logs").iterdir()) == []
+
+
+def test_services_that_can_be_called_are_fine(settings):
+    settings.VLM = {**settings.VLM, "url": "http://127.0.0.1:8080/v1"}
+    settings.PROVIDER = {**settings.PROVIDER, "url": "https://a.io/v1", "protocol": "queue"}
+    settings.DIFFUSION_EDIT = ("some/model", "0123456789" * 4)
+
+    assert refusals(checks.check_services) == []
+
+
+@pytest.mark.parametrize("url", ["api.example.com", "ftp://a.io", "https://", "/v1"])
+def test_the_address_of_a_service_must_be_one(settings, url):
+    settings.VLM = {**settings.VLM, "url": url}
+
+    [refusal] = refusals(checks.check_services)
+    assert refusal.startswith("studio.E005: STUDIO_VLM_URL is")
+
+
+def test_an_unknown_protocol_is_refused(settings):
+    settings.PROVIDER = {**settings.PROVIDER, "protocol": "smoke"}
+
+    [refusal] = refusals(checks.check_services)
+    assert refusal == "studio.E006: STUDIO_PROVIDER_PROTOCOL is 'smoke'. Say one of openai, queue."
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", "abc123", "g" * 40])
+def test_a_revision_that_can_move_is_refused(settings, revision):
+    settings.DIFFUSION_INPAINT = ("some/model", revision)
+
+    [refusal] = refusals(checks.check_services)
+    assert refusal.startswith("studio.E007: STUDIO_DIFFUSION_INPAINT_REVISION")
