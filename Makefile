@@ -31,10 +31,11 @@ test: ## Run every test, on a PostgreSQL and a Valkey of their own; concurrency 
 	@scripts/system-packages python browser
 	@scripts/setup
 	@scripts/browser --fetch >/dev/null
-	$(PYTEST) -n 2 --dist worksteal -m "not gpu and not worker and not chaos and not browser"
+	$(PYTEST) -n 2 --dist worksteal -m "not gpu and not worker and not chaos and not browser and not diffusion"
 	$(PYTEST) -n 2 --dist worksteal -m browser
 	$(PYTEST) -m "(worker or chaos) and not browser"
 	STUDIO_TEST_DATABASE=sqlite $(PYTEST) -m concurrency
+	"$$(scripts/diffusion-environment)" -m pytest -ra -p tests.no_skips -m diffusion tests/engines
 
 check: setup ## Lint (Python, scripts, templates), types, import contracts, migrations, deployment settings, lock files
 	.venv/bin/ruff check .
@@ -57,5 +58,5 @@ lock: setup ## Pin every package again after a change to requirements*.in or pac
 	@scripts/lock
 
 clean: ## Remove the environment and all that was built; data and weights stay
-	rm -rf .venv node_modules static/dist var/static var/static.collected
+	rm -rf .venv .venv-diffusion node_modules static/dist var/static var/static.collected
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache .hypothesis

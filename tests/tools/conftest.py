@@ -44,7 +44,7 @@ def pretended_weights(tmp_path, monkeypatch):
 
 @pytest.fixture
 def faked_engine(monkeypatch):
-    """Models that see a subject in the middle of everything, nothing that is written, or enlarge."""
+    """Models that see a subject in the middle of all, nothing that is written, or enlarge."""
 
     def run(session, pixels):
         if session.name in ENLARGE:

@@ -7,14 +7,19 @@ with the commit that was fetched beforehand.
 """
 
 import importlib.util
+import inspect
+import json
 import os
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from tools.engines import remote
-from tools.engines.painting import Task
+from tools.engines import painting, remote, weights
+from tools.engines.painting import Frame, Size, Task
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def missing(task: Task) -> str | None:
     if any(importlib.util.find_spec(name) is None for name in ("torch", "diffusers")):
         return (
             "The packages for diffusion are not installed. "
-            "Run `pip install -r requirements-diffusion.txt`."
+            "Run `pip install -r requirements-diffusion.in`."
         )
     if not (pipeline.folder / "model_index.json").is_file():
         if pipeline.revision:
@@ -100,15 +105,191 @@ def background(
     seed: int,
     reference: Image.Image | None,
 ) -> Image.Image:
-    """See `generative.background`."""
-    raise NotImplementedError
+    """See `generative.background`. A reference is what the painting starts from."""
+    start, strength = painting.flat(image), 1.0
+    if reference is not None:
+        start = painting.subject_over(image, subject, painting.backdrop(reference, image.size))
+        strength = _REPAINTED
+    painted = _inpainted(
+        "background",
+        start,
+        painting.around(subject),
+        prompt=prompt,
+        negative_prompt=_NO_SECOND_SUBJECT,
+        strength=strength,
+        seed=seed,
+    )
+    return painting.subject_over(image, subject, painted)
 
 
 def edit(image: Image.Image, *, prompt: str, strength: float, seed: int) -> Image.Image:
     """See `generative.edit`."""
-    raise NotImplementedError
+    held = _HELD[0] + (_HELD[1] - _HELD[0]) * strength
+
+    def lay(frame: Frame) -> dict[str, Any]:
+        return {"image": frame.lay(painting.flat(image)), "image_guidance_scale": held}
+
+    return painting.like(image, _made("edit", image.size, lay, prompt=prompt, seed=seed))
 
 
 def remove(image: Image.Image, mask: Image.Image, *, seed: int) -> Image.Image:
     """See `generative.remove`."""
-    raise NotImplementedError
+    hole = painting.hole(mask)
+    painted = _inpainted(
+        "remove",
+        painting.flat(image),
+        hole.model,
+        prompt=painting.EMPTIED,
+        negative_prompt=_NO_THING,
+        strength=1.0,
+        seed=seed,
+    )
+    return painting.like(image, Image.composite(painted, image.convert("RGB"), hole.paste))
+
+
+# --- Pipelines --------------------------------------------------------------------------------
+
+_GUIDANCE = 7.5
+"""How much the words count; the value that these pipelines were made with."""
+_HELD = (2.2, 1.0)
+"""How much the original counts in an edit of strength 0 and of strength 1 (1.5 is usual)."""
+_REPAINTED = 0.75
+"""How much of a reference is painted anew: its colours and planes stay."""
+_NO_SECOND_SUBJECT = "second object, duplicate, text, watermark, blurry, deformed"
+_NO_THING = "object, person, animal, text, watermark, blurry, deformed"
+_USUAL_SIDE = 1024  # pixels, for models that don't say on what they learned
+
+
+def _inpainted(
+    task: Task, start: Image.Image, where: Image.Image, *, strength: float, **asked: Any
+) -> Image.Image:
+    """``start`` with what a pipeline painted ``where`` a mask says."""
+
+    def lay(frame: Frame) -> dict[str, Any]:
+        return {
+            "image": frame.lay(start),
+            "mask_image": frame.lay(where),
+            "strength": strength,
+        }
+
+    return _made(task, start.size, lay, **asked)
+
+
+def _made(
+    task: Task,
+    size: Size,
+    lay: Callable[[Frame], dict[str, Any]],
+    *,
+    prompt: str,
+    seed: int,
+    negative_prompt: str | None = None,
+) -> Image.Image:
+    """What the task's pipeline paints, in the given size.
+
+    On a canvas of the size that the model learned on; where memory does not suffice, on one of
+    half the pixels.
+    """
+    if reason := missing(task):
+        raise remote.NotSetUp(reason)
+    pipeline = _pipeline(task)
+    side = _side(pipeline)
+    for pixels in (side * side, side * side // 2):
+        frame = painting.frame_within(size, pixels=pixels, multiple=8)
+        asked = {
+            "prompt": prompt,
+            "negative_prompt": negative_prompt,
+            "width": frame.canvas[0],
+            "height": frame.canvas[1],
+            "num_inference_steps": _configuration.steps,
+            "guidance_scale": _GUIDANCE,
+            **lay(frame),
+        }
+        try:
+            return frame.lift(_run(pipeline, asked, seed=seed))
+        except weights.ModelOutOfMemory as exc:
+            short_of_memory = exc
+    raise short_of_memory
+
+
+def _side(pipeline: Any) -> int:
+    """The side of the square that a pipeline's model learned on, in pixels."""
+    model = getattr(pipeline, "unet", None) or pipeline.transformer
+    learned = getattr(model.config, "sample_size", None)
+    if isinstance(learned, (tuple, list)):
+        learned = min(learned)
+    return learned * pipeline.vae_scale_factor if learned else _USUAL_SIDE
+
+
+def _run(pipeline: Any, asked: Mapping[str, Any], *, seed: int) -> Image.Image:
+    import torch
+
+    # Pipelines differ in what they can be told.
+    known = inspect.signature(pipeline.__call__).parameters
+    told = {name: value for name, value in asked.items() if name in known}
+    # On the CPU whatever the device, so that a seed means the same on every host.
+    generator = torch.Generator("cpu").manual_seed(seed)
+    try:
+        with torch.inference_mode():
+            made: Image.Image = pipeline(**told, generator=generator).images[0]
+    except (MemoryError, torch.OutOfMemoryError) as exc:
+        raise _out_of_memory(exc) from exc
+    except RuntimeError as exc:
+        if "allocate memory" not in str(exc):  # torch has no type for it on the CPU
+            raise
+        raise _out_of_memory(exc) from exc
+    return made.convert("RGB")
+
+
+def _out_of_memory(exc: BaseException) -> weights.ModelOutOfMemory:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return weights.ModelOutOfMemory(str(exc))
+
+
+_loaded: dict[Path, Any] = {}
+_loading = threading.Lock()
+
+
+def _pipeline(task: Task) -> Any:
+    """The pipeline for a task, loaded once per process."""
+    folder = _chosen(task)[0].folder
+    with _loading:
+        if folder not in _loaded:
+            _loaded[folder] = _load(folder, task)
+        return _loaded[folder]
+
+
+def _load(folder: Path, task: Task) -> Any:
+    os.environ["HF_HUB_OFFLINE"] = "1"  # read when the packages are imported
+    import diffusers
+    import torch
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    on_gpu = torch.cuda.is_available()
+    torch.set_num_threads(int(os.environ.get("STUDIO_ENGINE_THREADS", "1")))
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    index = json.loads((folder / "model_index.json").read_text())
+    as_saved = task == "edit" or "Inpaint" in index["_class_name"]
+    # A pipeline that makes pictures of words alone can paint where a mask says, too.
+    kind = diffusers.DiffusionPipeline if as_saved else diffusers.AutoPipelineForInpainting
+    halved = on_gpu and any(folder.glob("*/*.fp16.safetensors"))
+    options: dict[str, Any] = {}
+    if "safety_checker" in index:
+        # It replaces pictures by black ones, often wrongly, and says nothing to the user.
+        options = {"safety_checker": None, "requires_safety_checker": False}
+    pipeline = kind.from_pretrained(
+        str(folder),
+        dtype=torch.float16 if on_gpu else torch.float32,
+        variant="fp16" if halved else None,
+        use_safetensors=True,  # anything else could run code of its own while it is read
+        local_files_only=True,
+        **options,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to("cuda" if on_gpu else "cpu")
