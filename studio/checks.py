@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-from tools import registry
+from tools import outside, registry
 from tools.engines import provider
 
 _HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
@@ -80,6 +80,13 @@ def check_services(**_: Any) -> Iterable[CheckMessage]:
             f"STUDIO_PROVIDER_PROTOCOL is {settings.PROVIDER['protocol']!r}.",
             hint=f"Say one of {', '.join(get_args(provider.Protocol))}.",
             id="studio.E006",
+        )
+    sizes = settings.PROVIDER["sizes"]
+    if not sizes or len(outside.sizes(sizes)) < len(sizes):
+        yield Error(
+            f"STUDIO_PROVIDER_SIZES is {','.join(sizes)!r}.",
+            hint="Write sizes in pixels, such as 1024x1024,1536x1024.",
+            id="studio.E008",
         )
     for name in ("INPAINT", "EDIT"):
         _folder, revision = getattr(settings, f"DIFFUSION_{name}")

@@ -176,6 +176,7 @@ PROVIDER = {
     "model": env.str("STUDIO_PROVIDER_MODEL", default=""),
     "edit_model": env.str("STUDIO_PROVIDER_EDIT_MODEL", default=""),
     "key": env.str("STUDIO_PROVIDER_KEY", default=""),
+    "sizes": env.list("STUDIO_PROVIDER_SIZES", default=["1024x1024", "1536x1024", "1024x1536"]),
     "edits": env.bool("STUDIO_PROVIDER_EDITS", default=True),
     "seeds": env.bool("STUDIO_PROVIDER_SEEDS", default=False),
     "idempotent": env.bool("STUDIO_PROVIDER_IDEMPOTENT", default=False),

@@ -5,7 +5,9 @@ them: a count of paid calls that all workers share, and the address by which a p
 a job is done.
 """
 
+import re
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -22,6 +24,7 @@ _SALT = "tools.outside.done"
 _LONGEST_JOB = 3600  # seconds
 _LOOK = 0.25  # seconds between two looks at whether a provider has called
 _DAY = 24 * 3600
+_SIZE = re.compile(r"(?P<width>[1-9][0-9]{1,3})x(?P<height>[1-9][0-9]{1,3})")
 
 
 def configure() -> None:
@@ -30,7 +33,7 @@ def configure() -> None:
     callbacks = provider.Callback(address=_address, wait=wait)
     provider.configure(
         provider.Configuration(
-            **settings.PROVIDER,
+            **{**settings.PROVIDER, "sizes": sizes(settings.PROVIDER["sizes"])},
             spend=may_spend,
             callback=callbacks if settings.PROVIDER_CALLBACKS else None,
         )
@@ -43,6 +46,12 @@ def configure() -> None:
             elsewhere=settings.DIFFUSION_ELSEWHERE,
         )
     )
+
+
+def sizes(named: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Sizes such as 1024x768 as numbers. What is none is left out; a system check names it."""
+    found = (_SIZE.fullmatch(name) for name in named)
+    return tuple((int(size["width"]), int(size["height"])) for size in found if size)
 
 
 def may_spend() -> bool:

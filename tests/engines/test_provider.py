@@ -143,15 +143,15 @@ def test_the_weaker_the_edit_the_more_the_words_hold_on_to_the_picture(service):
     prompts = [seen.given["prompt"] for seen in service.seen]
     assert "subtle" in prompts[0]
     assert prompts[1].endswith("Keep everything else as it is.")
-    assert prompts[2] == "make it blue"
+    assert prompts[2] == "make it blue."
 
 
 def test_a_reference_goes_along_as_a_second_picture(service):
-    background(reference=Image.new("RGB", (50, 40), "red"))
+    background(reference=Image.new("RGB", (2048, 1500), "red"))
 
     (seen,) = service.seen
     assert seen.files["image[]"].size == (384, 256)
-    assert seen.files["image[]+"].size == (50, 40)
+    assert seen.files["image[]+"].size == (1024, 750)
 
 
 def test_a_queue_gets_the_reference_under_the_subject(service, setup):

@@ -142,3 +142,11 @@ def test_a_revision_that_can_move_is_refused(settings, revision):
 
     [refusal] = refusals(checks.check_services)
     assert refusal.startswith("studio.E007: STUDIO_DIFFUSION_INPAINT_REVISION")
+
+
+@pytest.mark.parametrize("sizes", [[], ["1024"], ["1024x1024", "auto"], ["0x5"], ["99999x10"]])
+def test_the_sizes_of_a_provider_must_be_sizes(settings, sizes):
+    settings.PROVIDER = {**settings.PROVIDER, "sizes": sizes}
+
+    [refusal] = refusals(checks.check_services)
+    assert refusal.startswith("studio.E008: STUDIO_PROVIDER_SIZES is")

@@ -43,13 +43,14 @@ def test_without_settings_nothing_is_there(configure):
 def test_settings_bring_engines(configure):
     configure(
         VLM={"url": "https://a.example/v1", "model": "looker"},
-        PROVIDER={"url": "https://b.example/v1", "model": "painter"},
+        PROVIDER={"url": "https://b.example/v1", "model": "painter", "sizes": ["512x768"]},
         DIFFUSION_INPAINT=("some/model", "a" * 40),
         DIFFUSION_ELSEWHERE=True,
     )
 
     assert vision_language.missing() is None
     assert generative.missing("provider", "edit") is None
+    assert provider._configuration.sizes == ((512, 768),)
     assert generative.missing("diffusion", "remove") is None
     assert generative.version("diffusion") == f"model {'a' * 12}, 30 steps"
 

@@ -27,9 +27,11 @@ from tools.engines.painting import Frame, Size, Task
 Protocol = Literal["openai", "queue"]
 
 
+_TIDYING = 5.0  # seconds
 _LARGEST_ANSWER = 48 << 20  # bytes; base64 of a picture, mostly
 _LARGEST_PICTURE = 32 << 20  # bytes
 _MOST_PIXELS = 24_000_000
+_REFERENCE_SIDE = 1024  # pixels
 _QUEUED_PIXELS = 1024 * 1024
 _LARGEST_DATA = 190_000  # bytes; 256 kB in base64, beyond which the API wants uploads
 
@@ -97,7 +99,7 @@ def missing(task: Task) -> str | None:
     }
     if reason := remote.unset(wanted, what="No image provider is set up."):
         return reason
-    if task != "background" and not _configuration.edits:
+    if task != "background" and _only_generates():
         return "The image provider only generates. Set STUDIO_PROVIDER_EDITS=on if it edits too."
     return None
 
@@ -105,6 +107,10 @@ def missing(task: Task) -> str | None:
 def version(task: Task) -> str:
     """What makes the results of a task, for their record."""
     return f"{_model(task)} at {remote.host(_configuration.url)}"
+
+
+def _only_generates() -> bool:
+    return _configuration.protocol == "openai" and not _configuration.edits
 
 
 def _model(task: Task) -> str:
@@ -121,7 +127,7 @@ def background(
 ) -> Image.Image:
     """See `generative.background`."""
     _set_up("background")
-    if not _configuration.edits:
+    if _only_generates():
         frame = _frame(image.size)
         scene = _openai("background", "/images/generations", prompt=prompt, seed=seed, frame=frame)
         return painting.subject_over(image, subject, _lifted(frame, scene))
@@ -131,7 +137,7 @@ def background(
         reference = None
     job = _Job("background", prompt, seed, start, mask=painting.around(subject))
     if reference is not None:
-        job = replace(job, reference=painting.flat(reference))
+        job = replace(job, reference=_reduced(reference))
     return painting.subject_over(image, subject, job.done())
 
 
@@ -139,7 +145,7 @@ def edit(image: Image.Image, *, prompt: str, strength: float, seed: int) -> Imag
     """See `generative.edit`. The protocols know no strength: the words say it."""
     _set_up("edit")
     manner = next(words for least, words in _MANNERS if strength >= least)
-    job = _Job("edit", f"{prompt}{manner}", seed, painting.flat(image))
+    job = _Job("edit", _sentences(prompt, manner), seed, painting.flat(image))
     return painting.like(image, job.done())
 
 
@@ -154,10 +160,15 @@ def remove(image: Image.Image, mask: Image.Image, *, seed: int) -> Image.Image:
 
 _MANNERS = (
     (0.8, ""),
-    (0.4, " Keep everything else as it is."),
-    (0.0, " Make the change subtle, and keep everything else exactly as it is."),
+    (0.4, "Keep everything else as it is."),
+    (0.0, "Make the change subtle, and keep everything else exactly as it is."),
 )
 """From which strength on, and what is added to the prompt then."""
+
+
+def _sentences(*sentences: str) -> str:
+    """Sentences after each other, each with a full stop; empty ones are left out."""
+    return " ".join(f"{words.strip().rstrip('.')}." for words in sentences if words.strip())
 
 
 def _set_up(task: Task) -> None:
@@ -185,9 +196,9 @@ class _Job:
     def _edit(self, frame: Frame) -> Image.Image:
         prompt, name, others = self.prompt, "image", []
         if self.task == "background":
-            prompt += " Only the background is painted; the subject stays exactly as it is."
+            prompt = _sentences(prompt, "Only the background is painted, the subject stays")
         if self.reference is not None:
-            prompt += " The second picture shows how the background should look."
+            prompt = _sentences(prompt, "The second picture shows how the background should look")
             name = "image[]"
             others = [_png(name, "reference.png", self.reference)]
         files = [_png(name, "image.png", frame.lay(self.image)), *others]
@@ -211,6 +222,13 @@ def _lifted(frame: Frame, made: Image.Image) -> Image.Image:
         raise remote.BadAnswer(_service(), str(exc)) from exc
 
 
+def _reduced(reference: Image.Image) -> Image.Image:
+    """A reference in the size that is enough for its look."""
+    small = painting.flat(reference)
+    small.thumbnail((_REFERENCE_SIDE, _REFERENCE_SIDE), Image.Resampling.LANCZOS)
+    return small
+
+
 def _service() -> str:
     return remote.host(_configuration.url)
 
@@ -220,6 +238,22 @@ def _see_through(mask: Image.Image) -> Image.Image:
     see_through = Image.new("RGBA", mask.size)
     see_through.putalpha(mask.point([255] * 128 + [0] * 128))
     return see_through
+
+
+@dataclass(frozen=True)
+class _Errand:
+    """All the calls that one picture takes, under one deadline (of the monotonic clock)."""
+
+    until: float = field(default_factory=lambda: time.monotonic() + _configuration.patience.total)
+
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() > self.until
+
+    def call(self, request: remote.Request) -> remote.Answer:
+        """A call that ends with the errand, or a few seconds after for what tidies up."""
+        left = max(_TIDYING, self.until - time.monotonic())
+        return remote.call(request, replace(_configuration.patience, total=left))
 
 
 # --- OpenAI's images API ----------------------------------------------------------------------
@@ -249,7 +283,8 @@ def _openai(
         numbers = {name: int(fields[name]) for name in ("n", "seed") if name in fields}
         content_type, body = "application/json", json.dumps({**fields, **numbers}).encode()
     key = _key_of(path, seed, json.dumps(fields), *(file.content for file in files))
-    answer = _submitted(path, content_type, body, key=key)
+    errand = _Errand()
+    answer = _submitted(errand, path, content_type, body, key=key)
     try:
         (given,) = answer.json()["data"][:1]
         if encoded := given.get("b64_json"):
@@ -258,17 +293,19 @@ def _openai(
     except (LookupError, TypeError, ValueError, AttributeError) as exc:
         raise remote.BadAnswer(answer.service, f"no picture in {answer.body[:80]!r}") from exc
     with _paid_for():
-        return _picture(_fetched(address))
+        return _picture(_fetched(errand, address))
 
 
-def _submitted(path: str, content_type: str, body: bytes, *, key: str) -> remote.Answer:
+def _submitted(
+    errand: _Errand, path: str, content_type: str, body: bytes, *, key: str
+) -> remote.Answer:
     """Hand work over, once, if it may be paid for."""
     if not _configuration.spend():
         raise remote.BudgetSpent(_service(), "the limit for a day is reached")
     headers = {"Content-Type": content_type, **remote.bearer(_configuration.key)}
     if _configuration.idempotent:
         headers["Idempotency-Key"] = key
-    return remote.call(
+    return errand.call(
         remote.Request(
             method="POST",
             url=remote.below(_configuration.url, path),
@@ -276,8 +313,7 @@ def _submitted(path: str, content_type: str, body: bytes, *, key: str) -> remote
             body=body,
             max_bytes=_LARGEST_ANSWER,
             harmless=_configuration.idempotent,
-        ),
-        _configuration.patience,
+        )
     )
 
 
@@ -302,7 +338,7 @@ def _paid_for() -> Iterator[None]:
         raise remote.Uncertain(error.service, error.detail) from error
 
 
-def _fetched(address: str) -> bytes:
+def _fetched(errand: _Errand, address: str) -> bytes:
     """The file that an answer named: a data URL, the service's own address, or a public one."""
     if address.startswith("data:"):
         try:
@@ -316,7 +352,7 @@ def _fetched(address: str) -> bytes:
         max_bytes=_LARGEST_PICTURE,
         public_only=not _is_own(address),
     )
-    return remote.call(request, _configuration.patience).body
+    return errand.call(request).body
 
 
 def _is_own(address: str) -> bool:
@@ -367,17 +403,19 @@ def _from_queue(job: _Job, frame: Frame) -> Image.Image:
     if _configuration.callback:
         asked["webhook"] = _configuration.callback.address(token)
         asked["webhook_events_filter"] = ["completed"]
-    end = time.monotonic() + _configuration.patience.total
-    answer = _submitted("/predictions", "application/json", json.dumps(asked).encode(), key=key)
+    errand = _Errand()
+    answer = _submitted(
+        errand, "/predictions", "application/json", json.dumps(asked).encode(), key=key
+    )
     state = answer.json()
     with _paid_for():
         while state.get("status") in _WAITING:
-            if time.monotonic() > end:
-                _cancel(state)
+            if errand.is_late:
+                _cancel(errand, state)
                 raise remote.Uncertain(_service(), "the job was not done in time")
             _wait(token)
-            state = _asked_after(state, "get")
-        return _picture(_fetched(_output(state)))
+            state = _asked_after(errand, state, "get")
+        return _picture(_fetched(errand, _output(state)))
 
 
 def _wait(token: str) -> None:
@@ -388,7 +426,9 @@ def _wait(token: str) -> None:
         time.sleep(_configuration.poll_seconds)
 
 
-def _asked_after(state: Mapping[str, Any], what: Literal["get", "cancel"]) -> dict[str, Any]:
+def _asked_after(
+    errand: _Errand, state: Mapping[str, Any], what: Literal["get", "cancel"]
+) -> dict[str, Any]:
     """What the service says of a job when it is asked at the job's own address."""
     try:
         address = str(state["urls"][what])
@@ -402,14 +442,13 @@ def _asked_after(state: Mapping[str, Any], what: Literal["get", "cancel"]) -> di
         headers=remote.bearer(_configuration.key),
         max_bytes=_LARGEST_ANSWER,
     )
-    patience = replace(_configuration.patience, total=min(60.0, _configuration.patience.total))
-    return remote.call(request, patience).json()
+    return errand.call(request).json()
 
 
-def _cancel(state: Mapping[str, Any]) -> None:
+def _cancel(errand: _Errand, state: Mapping[str, Any]) -> None:
     """Spare the cost of a job that nobody waits for any more, if that can still be done."""
     with suppress(remote.RemoteError):
-        _asked_after(state, "cancel")
+        _asked_after(errand, state, "cancel")
 
 
 def _output(state: Mapping[str, Any]) -> str:
