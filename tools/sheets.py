@@ -90,7 +90,8 @@ def _place(
     else:
         words = " ".join(output.text or _rules(output.data or {}) for output in shot.outputs)
     notes = " ".join(str(note) for output in shot.outputs[:1] for note in output.notes)
-    if text := words or notes:
+    # The font that comes with Pillow has no sign for "times".
+    if text := (words or notes).replace("×", "x"):
         lines = textwrap.wrap(text, 46)[: 2 if pictures else 14]
         at = (corner[0], corner[1] + (CELL[1] - 30 if pictures else 4))
         box = pen.multiline_textbbox(at, "\n".join(lines), _font(12))
