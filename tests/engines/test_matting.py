@@ -1,5 +1,7 @@
 """Cutting out, on a small model whose mask one can work out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -171,6 +173,96 @@ def test_a_faint_subject_is_not_refused(small):
 
     mask = matting.mask(photo(64, 48), model="u2netp")
 
+    assert mask.getextrema()[1] > 200
+
+
+# --- Cropping -------------------------------------------------------------------------------------
+
+
+def lone(width: int = 300, height: int = 200, *, box=(100, 60, 180, 160)) -> Image.Image:
+    """Black, with a white box: a subject whose edges one knows."""
+    image = Image.new("RGB", (width, height))
+    image.paste((255, 255, 255), box)
+    return image
+
+
+def size_of_subject(image: Image.Image) -> tuple[int, int]:
+    left, top, right, bottom = image.convert("L").point(lambda v: 255 * (v > 128)).getbbox()
+    return right - left, bottom - top
+
+
+def test_without_a_margin_the_picture_ends_where_the_subject_ends(small):
+    small(gain=30, bias=-15)
+
+    done = matting.cut_out(lone(), model="u2netp", margin=0)
+
+    assert done.width == pytest.approx(80, abs=4)
+    assert done.height == pytest.approx(100, abs=4)
+
+
+def test_a_margin_is_a_share_of_the_longer_side_on_all_sides(small):
+    small(gain=30, bias=-15)
+    tight = matting.cut_out(lone(), model="u2netp", margin=0)
+
+    done = matting.cut_out(lone(), model="u2netp", margin=20)
+
+    room = round(tight.height / 5)
+    assert done.size == (tight.width + 2 * room, tight.height + 2 * room)
+    inner = done.crop((room, room, room + tight.width, room + tight.height))
+    assert same(inner, tight)
+
+
+@pytest.mark.parametrize("background", [None, (0, 200, 0)])
+def test_the_canvas_grows_where_the_margin_reaches_beyond_the_picture(small, background):
+    small(gain=30, bias=-15)
+    near = lone(box=(10, 60, 90, 160))
+
+    done = matting.cut_out(near, model="u2netp", margin=50, background=background)
+
+    assert done.width == pytest.approx(80 + 2 * 50, abs=8)
+    assert done.getpixel((0, 0)) == (background or (0, 0, 0, 0))
+
+
+def test_there_is_no_margin_where_the_subject_runs_out_of_the_picture(small):
+    small(gain=30, bias=-15)
+    cut = lone(box=(100, 100, 180, 200))
+
+    done = matting.cut_out(cut, model="u2netp", margin=10)
+
+    assert done.getpixel((done.width // 2, done.height - 1))[3] > 200
+    assert done.getpixel((done.width // 2, 0))[3] == 0
+
+
+def test_what_is_transparent_already_does_not_count_as_the_subject(small):
+    small(gain=30, bias=-15)
+    image = lone()
+    image.putalpha(255)
+    image.paste((255, 255, 255, 0), (100, 60, 140, 160))
+
+    done = matting.cut_out(image, model="u2netp", margin=0)
+
+    assert done.width == pytest.approx(40, abs=4)
+
+
+def test_a_subject_that_is_all_transparent_is_none(small):
+    small(gain=30, bias=-15)
+    image = lone()
+    image.putalpha(0)
+
+    with pytest.raises(matting.NoSubject):
+        matting.cut_out(image, model="u2netp", margin=0)
+
+
+# --- Models that others made ----------------------------------------------------------------------
+
+
+def test_a_model_that_gives_logits_is_stretched_as_rembg_stretches_it(small, monkeypatch):
+    monkeypatch.setitem(matting.MODELS, "u2netp", replace(matting.MODELS["u2netp"], logits=True))
+    image = photo(64, 48)
+
+    mask = matting.mask(image, model="u2netp")
+
+    assert mask.size == (64, 48)
     assert mask.getextrema()[1] > 200
 
 

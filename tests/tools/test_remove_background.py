@@ -5,7 +5,7 @@ from PIL import Image
 
 from tools import registry
 from tools.base import SettingsInvalid
-from tools.engines import weights
+from tools.engines import matting, weights
 
 
 @pytest.fixture
@@ -17,12 +17,18 @@ def test_the_defaults_are_u2net_on_nothing_as_png(tool):
     assert tool.defaults() == {
         "model": "u2net",
         "background": "transparent",
+        "crop": False,
+        "margin": 5,
+        "alpha_matting": False,
         "format": "png",
         "quality": None,
     }
 
 
-@pytest.mark.parametrize(("model", "price"), [("u2net", 1), ("u2netp", 1), ("isnet", 2)])
+@pytest.mark.parametrize(
+    ("model", "price"),
+    [("u2net", 1), ("u2netp", 1), ("silueta", 1), ("isnet", 2), ("birefnet-general", 2)],
+)
 def test_a_model_has_one_price_for_every_size(tool, model, price):
     settings = tool.clean({"model": model})
 
@@ -31,8 +37,45 @@ def test_a_model_has_one_price_for_every_size(tool, model, price):
     assert tool.max_price(settings) == price
 
 
-def test_the_finer_model_is_the_only_one_that_costs_more(tool):
-    assert tool.price_rules() == [{"when": {"model": "isnet"}, "credits": 2}]
+def test_the_finer_models_cost_more(tool):
+    assert tool.price_rules() == [
+        {"when": {"model": model}, "credits": 2}
+        for model in ("isnet", "isnet-general-use", "birefnet-general")
+    ]
+
+
+def test_every_model_works_on_this_machine(tool):
+    """Nothing is sent anywhere: each has weights that are pinned."""
+    models = tool.Settings().fields["model"].choices
+
+    assert {weights.artefact(matting.MODELS[model].weights).name for model in models} == set(models)
+
+
+@pytest.mark.parametrize("margin", [-1, 51, "wide"])
+def test_a_margin_that_makes_no_sense_is_refused(tool, margin):
+    with pytest.raises(SettingsInvalid) as caught:
+        tool.clean({"crop": True, "margin": margin})
+
+    assert caught.value.errors[0].field == "margin"
+
+
+def test_the_picture_is_cropped_where_that_is_asked_for(tool, faked_engine):
+    image = Image.linear_gradient("L").convert("RGB").resize((400, 300))
+
+    (whole,) = tool.run(image, tool.clean({"margin": 50}))
+    (cropped,) = tool.run(image, tool.clean({"crop": True, "margin": 0}))
+
+    assert whole.image.size == (400, 300)
+    assert cropped.image.width < 400
+    assert cropped.image.height < 300
+
+
+def test_soft_edges_need_no_other_weights(tool, faked_engine):
+    image = Image.linear_gradient("L").convert("RGB").resize((90, 60))
+
+    (cut,) = tool.run(image, tool.clean({"alpha_matting": True}))
+
+    assert (cut.image.mode, cut.image.size) == ("RGBA", (90, 60))
 
 
 def test_jpg_can_not_be_transparent(tool):

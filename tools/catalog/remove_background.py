@@ -11,7 +11,14 @@ from tools.base import ColourField, Example, ImageSettings, Output, Tool, missin
 from tools.engines import matting, weights
 from tools.registry import register
 
-CREDITS = {"u2net": 1, "u2netp": 1, "isnet": 2}
+CREDITS = {
+    "u2net": 1,
+    "u2netp": 1,
+    "silueta": 1,
+    "isnet": 2,
+    "isnet-general-use": 2,
+    "birefnet-general": 2,
+}
 
 
 class Settings(ImageSettings):
@@ -21,7 +28,10 @@ class Settings(ImageSettings):
         choices=[
             ("u2net", _("U²-Net, balanced")),
             ("u2netp", _("U²-Net small, fast")),
+            ("silueta", _("Silueta, small")),
             ("isnet", _("IS-Net, finest edges")),
+            ("isnet-general-use", _("IS-Net, general use")),
+            ("birefnet-general", _("BiRefNet, best and slowest")),
         ],
         default="u2net",
         label=_("Model"),
@@ -38,6 +48,24 @@ class Settings(ImageSettings):
                 ("#000000", _("Black")),
             ]
         },
+    )
+
+    crop = serializers.BooleanField(
+        default=False,
+        label=_("Crop to subject"),
+        help_text=_("Cut off what is empty around the subject."),
+    )
+    margin = serializers.IntegerField(
+        min_value=0,
+        max_value=50,
+        default=5,
+        label=_("Margin"),
+        help_text=_("Space around a cropped subject, in % of its longer side (0 to 50)."),
+    )
+    alpha_matting = serializers.BooleanField(
+        default=False,
+        label=_("Soft edges"),
+        help_text=_("Follow hair and fur, and take the old background out of them. Slower."),
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +85,7 @@ class RemoveBackground(Tool):
     slug = "remove-background"
     name = _("Remove background")
     description = _("Cut the subject out and put it on nothing, or on a colour.")
-    artefacts = ("u2net", "u2netp", "isnet")
+    artefacts = tuple(CREDITS)
     icon = "scissors"
     example = Example("coffee.png")
     Settings = Settings
@@ -66,7 +94,13 @@ class RemoveBackground(Tool):
         """One picture: RGBA, or RGB when a background colour is set."""
         colour = settings["background"]
         background = None if colour == "transparent" else ImageColor.getrgb(colour)[:3]
-        done = matting.cut_out(image, model=settings["model"], background=background)
+        done = matting.cut_out(
+            image,
+            model=settings["model"],
+            background=background,
+            soft=settings["alpha_matting"],
+            margin=settings["margin"] if settings["crop"] else None,
+        )
         return [Output(image=done)]
 
     def price_for(

@@ -8,9 +8,9 @@ brings a compiler along and takes two seconds to load.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageStat
+from PIL import Image, ImageChops, ImageStat
 
-from tools.engines import weights
+from tools.engines import edges, weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,8 @@ class Model:
     had more than 0.9. The figures are on the blank side on purpose: a poor cut-out can be
     thrown away, one that was refused is not even seen. Plain pictures that fool a model all
     the same are caught by ``PLAINEST``.
+
+    ``logits`` says that the model's numbers are turned into 0 to 1 by a sigmoid.
     """
 
     weights: str
@@ -38,17 +40,25 @@ class Model:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     surest: float
+    logits: bool = False
 
 
-_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_HALF: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (1.0, 1.0, 1.0)}
 
 MODELS: dict[str, Model] = {
     "u2net": Model("u2net", side=320, surest=0.03, **_IMAGENET),
     "u2netp": Model("u2netp", side=320, surest=0.03, **_IMAGENET),
-    "isnet": Model("isnet", side=1024, mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0), surest=0.3),
+    "silueta": Model("silueta", side=320, surest=0.03, **_IMAGENET),
+    "isnet": Model("isnet", side=1024, surest=0.3, **_HALF),
+    "isnet-general-use": Model("isnet-general-use", side=1024, surest=0.3, **_HALF),
+    "birefnet-general": Model("birefnet-general", side=1024, surest=0.03, logits=True, **_IMAGENET),
 }
+"""All work on this machine: rembg has others that send the picture to a service."""
 
 
+FAINTEST = 26
+"""Alpha (of 255) from which a pixel counts as the subject where it is cropped to: a tenth."""
 PLAINEST = 8
 """Levels (of 255) that a picture must span in some colour to show anything at all."""
 
@@ -75,6 +85,8 @@ def mask(image: Image.Image, *, model: str) -> Image.Image:
     if max(high - low for low, high in ImageStat.Stat(square).extrema) < PLAINEST:
         raise NoSubject
     seen = weights.run(weights.session(chosen.weights), _pixels(square, chosen))[0, 0]
+    if chosen.logits:
+        seen = 1 / (1 + np.exp(-seen))
     low, high = float(seen.min()), float(seen.max())
     if high < chosen.surest or high == low:
         raise NoSubject
@@ -84,20 +96,68 @@ def mask(image: Image.Image, *, model: str) -> Image.Image:
 
 
 def cut_out(
-    image: Image.Image, *, model: str, background: tuple[int, int, int] | None = None
+    image: Image.Image,
+    *,
+    model: str,
+    background: tuple[int, int, int] | None = None,
+    soft: bool = False,
+    margin: int | None = None,
 ) -> Image.Image:
     """The subject alone: RGBA on nothing, or RGB on a ``background`` colour.
 
     On nothing, colours fade to black with the mask as rembg's do. On a colour, every pixel
     is mixed once from the original and the background; rembg mixes its faded pixels, which
     counts the mask twice and leaves a dark rim.
+
+    ``soft`` solves for the finest edges (see `edges`). With a ``margin``, the picture is cropped
+    to the subject with so many percent of its longer side around it; the canvas grows where it
+    must, except where the subject runs out of the picture. Raises what `mask` raises.
     """
     if image.mode not in {"RGB", "RGBA"}:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     subject = mask(image, model=model)
-    if background is None:
-        return _on_nothing(image, subject)
-    return _on_colour(image, subject, background)
+    if soft:
+        solved = edges.refine(image.convert("RGB"), subject)
+        subject = solved.getchannel("A")
+        if image.mode == "RGBA":
+            solved.putalpha(ImageChops.multiply(subject, image.getchannel("A")))
+        done = solved if background is None else _on_colour(solved, None, background)
+    elif background is None:
+        done = _on_nothing(image, subject)
+    else:
+        done = _on_colour(image, subject, background)
+    if margin is None:
+        return done
+    if image.mode == "RGBA":
+        subject = ImageChops.multiply(subject, image.getchannel("A"))
+    return _cropped(done, _box(subject, margin=margin), background)
+
+
+def _box(subject: Image.Image, *, margin: int) -> tuple[int, int, int, int]:
+    """Where the subject is, with a margin in percent of its longer side. Raises `NoSubject`."""
+    found = subject.point(lambda value: 255 if value >= FAINTEST else 0).getbbox()
+    if found is None:
+        raise NoSubject
+    left, top, right, bottom = found
+    room = round(max(right - left, bottom - top) * margin / 100)
+    return (
+        left - room if left > 0 else 0,
+        top - room if top > 0 else 0,
+        right + room if right < subject.width else right,
+        bottom + room if bottom < subject.height else bottom,
+    )
+
+
+def _cropped(
+    image: Image.Image,
+    box: tuple[int, int, int, int],
+    background: tuple[int, int, int] | None,
+) -> Image.Image:
+    """A part of the picture, on a larger canvas where the box reaches beyond it."""
+    left, top, right, bottom = box
+    canvas = Image.new(image.mode, (right - left, bottom - top), background or (0, 0, 0, 0))
+    canvas.paste(image, (-left, -top))
+    return canvas
 
 
 def _square(image: Image.Image, model: Model) -> Image.Image:
@@ -134,13 +194,15 @@ def _on_nothing(image: Image.Image, subject: Image.Image) -> Image.Image:
 
 
 def _on_colour(
-    image: Image.Image, subject: Image.Image, colour: tuple[int, int, int]
+    image: Image.Image, subject: Image.Image | None, colour: tuple[int, int, int]
 ) -> Image.Image:
     """The original over a colour, through the mask (and its own alpha, if it has one)."""
     flat = Image.new("RGB", image.size, colour)
     if image.mode == "RGBA":
-        alpha = Image.new("L", image.size)
-        alpha.paste(image.getchannel("A"), mask=subject)
+        alpha = image.getchannel("A")
+        if subject is not None:
+            own, alpha = alpha, Image.new("L", image.size)
+            alpha.paste(own, mask=subject)
         flat.paste(image.convert("RGB"), mask=alpha)
     else:
         flat.paste(image, mask=subject)
