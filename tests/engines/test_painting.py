@@ -109,6 +109,16 @@ def test_a_hard_mask_changes_no_pixel_of_the_subject():
     assert np.array_equal(level(made)[inside], level(image)[inside])
 
 
+def test_where_a_model_is_nearly_sure_the_picture_stays_sharp():
+    rng = np.random.default_rng(3)
+    image = Image.fromarray(rng.integers(0, 256, (90, 90, 3), dtype=np.uint8))
+    nearly = Image.new("L", (90, 90), 245)
+
+    made = painting.subject_over(image, nearly, Image.new("RGB", (90, 90)))
+
+    assert np.abs(level(made) - level(image)).max() <= 255 - 245 + 1
+
+
 @pytest.mark.parametrize("side", [20, 300, 1500])
 def test_a_hole_covers_the_mask_and_a_narrow_seam(side):
     mask = disc(side, soft=True)

@@ -129,31 +129,40 @@ def like(original: Image.Image, made: Image.Image) -> Image.Image:
 def subject_over(image: Image.Image, subject: Image.Image, behind: Image.Image) -> Image.Image:
     """The subject of ``image`` on another picture of the same size: RGB.
 
-    Where the mask is neither full nor empty, a pixel is a mixture with the old background. The
+    Where the mask is neither full nor empty, a pixel is a mixture with the old background (a mask
+    that is nearly full is a model that is nearly sure: such pixels stay as they are). The
     subject's own colour there is taken from the surroundings, weighed by how much of them is
     subject (blur fusion: Forte, "Approximate Fast Foreground Colour Estimation", 2021).
     """
     colours = image.convert("RGB")
-    whole = subject.point([0] * 255 + [255])
-    if subject.histogram()[1:255] != [0] * 254:
-        colours = Image.composite(colours, _pure(colours, subject), whole)
+    if any(subject.histogram()[1:_OWN]):
+        own = subject.point(lambda level: min(255, level**2 // 200) if level < _OWN else 255)
+        colours = Image.composite(colours, _pure(colours, subject), own)
     return Image.composite(colours, behind.convert("RGB"), subject)
+
+
+_OWN = 226
+"""From which level of the mask on a pixel counts as the subject's own."""
+
+_ESTIMATED = 1500
+"""Pixels of the longer side, on which an edge's colours are estimated: they vary slowly."""
 
 
 def _pure(colours: Image.Image, subject: Image.Image) -> Image.Image:
     """For every pixel the colour that the subject has around it."""
     import numpy as np
 
-    radius = max(2.0, max(colours.size) / 250)
-    # 254 and below is an edge already: such pixels lend less than their share of colour.
+    # An edge pixel lends less than its share of colour: it is a mixture itself.
     weight = subject.point([level * level // 255 for level in range(256)])
-    black = Image.new("RGB", colours.size)
-    blur = ImageFilter.BoxBlur(radius)
-    sums = np.asarray(Image.composite(colours, black, weight).filter(blur), dtype=np.float32)
+    lent = Image.composite(colours, Image.new("RGB", colours.size), weight)
+    factor = max(1, round(max(colours.size) / _ESTIMATED))
+    lent, weight, own = (band.reduce(factor) for band in (lent, weight, colours))
+    blur = ImageFilter.BoxBlur(max(2.0, max(own.size) / 250))
+    sums = np.asarray(lent.filter(blur), dtype=np.float32)
     parts = np.asarray(weight.filter(blur), dtype=np.float32)[..., None]
-    own = np.asarray(colours, dtype=np.float32)
-    found = np.where(parts >= 8, sums * 255 / np.maximum(parts, 1), own)
-    return Image.fromarray(np.clip(found + 0.5, 0, 255).astype(np.uint8))
+    found = np.where(parts >= 8, sums * 255 / np.maximum(parts, 1), np.asarray(own))
+    estimated = Image.fromarray(np.clip(found + 0.5, 0, 255).astype(np.uint8))
+    return estimated.resize(colours.size, Image.Resampling.BILINEAR)
 
 
 def around(subject: Image.Image) -> Image.Image:
