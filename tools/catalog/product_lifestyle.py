@@ -1,0 +1,292 @@
+"""Product lifestyle: the product in a place where people would use it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_lazy as _
+from PIL import Image
+from rest_framework import serializers
+
+from tools.base import Example, ImageSetting, ImageSettings, Note, Output, Tool, missing_weights
+from tools.engines import backdrops, composing, generative, meaning, scenes, subjects, weights
+from tools.engines.composing import Placed
+from tools.engines.stages import Stage
+from tools.engines.subjects import Subject
+from tools.failures import of_engines
+from tools.registry import register
+
+MODEL = "u2net"
+CREDITS = {"composed": 2, "diffusion": 4, "provider": 4}
+"""For each result."""
+MOST_RESULTS = 4
+MOST_PIXELS = 25_000_000
+"""A product with room around it is made smaller beyond so many pixels."""
+PLACED_SHARE = 0.55
+"""The part of the picture that a product fills where its position is chosen by hand."""
+
+SCENES = {
+    "oak-window": _("Oak table by a window"),
+    "marble-bathroom": _("Marble in the bathroom"),
+    "kitchen": _("Kitchen worktop"),
+    "loft": _("Loft with a brick wall"),
+    "linen-leaves": _("Linen under palm leaves"),
+    "terracotta-sun": _("Terracotta in the sun"),
+    "garden": _("On the lawn"),
+    "garden-table": _("Garden table"),
+    "beach": _("Beach"),
+    "zen-gravel": _("Gravel garden"),
+    "terrazzo-pastel": _("Terrazzo and pastel green"),
+    "pink-sun": _("Pink wall in the sun"),
+    "evening-lights": _("Bar in the evening"),
+    "city-night": _("City at night"),
+    "winter": _("Snow"),
+    "watercolour-studio": _("Painted wall"),
+    "office": _("Office desk"),
+}
+"""What the scenes are called."""
+
+
+class Settings(ImageSettings):
+    """The place, where in it the product stands, and how many pictures of it."""
+
+    scene = serializers.ChoiceField(
+        choices=list(SCENES.items()), default="oak-window", label=_("Scene")
+    )
+    scene_description = serializers.CharField(
+        default="",
+        allow_blank=True,
+        max_length=500,
+        label=_("In words"),
+        help_text=_("Describe the scene instead: it takes the place of the one above."),
+    )
+    placement_type = serializers.ChoiceField(
+        choices=[
+            ("automatic", _("Automatic")),
+            ("original", _("Where it is")),
+            ("manual_placement", _("At a position")),
+            ("manual_padding", _("With room around it")),
+        ],
+        default="automatic",
+        label=_("Placement"),
+    )
+    position = serializers.ChoiceField(
+        choices=[
+            ("bottom_center", _("Bottom, centre")),
+            ("bottom_left", _("Bottom left")),
+            ("bottom_right", _("Bottom right")),
+            ("upper_center", _("Top, centre")),
+            ("upper_left", _("Top left")),
+            ("upper_right", _("Top right")),
+            ("center_vertical", _("Half-way up")),
+            ("center_horizontal", _("Half-way across")),
+            ("left_center", _("Left, half-way up")),
+            ("right_center", _("Right, half-way up")),
+        ],
+        default="bottom_center",
+        label=_("Position"),
+        help_text=_("For the placement “At a position”."),
+    )
+    padding = serializers.IntegerField(
+        min_value=0,
+        max_value=200,
+        default=30,
+        label=_("Room"),
+        help_text=_("Percent of the product's longer side, for “With room around it”."),
+    )
+    num_results = serializers.IntegerField(
+        min_value=1,
+        max_value=MOST_RESULTS,
+        default=1,
+        label=_("Results"),
+        help_text=_("1 to 4: each with other light, another frame and other material."),
+    )
+    ref_image = ImageSetting(
+        label=_("Reference"),
+        help_text=_(
+            "The id of an upload or the address of a picture, whose surroundings and colours "
+            "the scene takes on."
+        ),
+    )
+    model = serializers.ChoiceField(
+        choices=[
+            ("composed", _("Our own scenes")),
+            ("diffusion", _("Painted here, by a diffusion model")),
+            ("provider", _("Painted by a service")),
+        ],
+        default="composed",
+        label=_("Model"),
+    )
+    format = serializers.ChoiceField(
+        choices=[("jpg", "JPG"), ("png", "PNG"), ("webp", "WebP"), ("avif", "AVIF")],
+        default="jpg",
+        label=_("Format"),
+        help_text=_("PNG keeps every pixel; WebP and AVIF make smaller files."),
+        style={"widget": "segmented"},
+    )
+
+
+@register
+class ProductLifestyle(Tool):
+    """Show the product in a scene."""
+
+    slug = "product-lifestyle"
+    name = _("Product lifestyle")
+    description = _("Show the product on a table by the window, on the beach, in a bar.")
+    artefacts = (MODEL, *meaning.ARTEFACTS)
+    icon = "lamp"
+    price = CREDITS["composed"]
+    timeout = 600
+    example = Example("coffee.png", {"scene": "garden-table"})
+    Settings = Settings
+
+    def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
+        """``num_results`` pictures, RGB."""
+        subject = subjects.cut(image, model=MODEL)
+        name, notes = settings["scene"], []
+        words = settings["scene_description"]
+        if words and settings["model"] == "composed":
+            name = _nearest(words)
+            chosen = gettext_noop("Nearest scene to your words: {scene}.")
+            notes = [Note(chosen, scene=str(SCENES[name]))]
+        stage = scenes.SCENES[name]
+        done = []
+        for number in range(settings["num_results"]):
+            placed = _placed(subject, image.size, settings, number)
+            if settings["model"] == "composed":
+                made = _composed(stage, placed, settings, number)
+            else:
+                made = _painted(words or stage.phrases[0], placed, settings, number)
+            done.append(Output(image=made, notes=notes))
+        return done
+
+    def price_for(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        width: int | None = None,  # noqa: ARG002
+        height: int | None = None,  # noqa: ARG002
+    ) -> int:
+        """By who makes the scene, for each result."""
+        return CREDITS[settings["model"]] * settings["num_results"]
+
+    def price_rules(self) -> list[dict[str, Any]]:
+        """Painted scenes, and more results than one."""
+        return [
+            {"when": {"model": model, "num_results": results}, "credits": price * results}
+            for model, price in CREDITS.items()
+            for results in range(1, MOST_RESULTS + 1)
+            if price * results != self.price
+        ]
+
+    def unavailable_reason(self, settings: Mapping[str, Any] | None = None) -> str | None:
+        """Weights that are not there, or a generative model that nobody has set up."""
+        settings = settings or self.defaults()
+        if reason := missing_weights(MODEL):
+            return reason
+        if settings["model"] != "composed":
+            return generative.missing(settings["model"], "background")
+        return missing_weights(*meaning.ARTEFACTS) if settings["scene_description"] else None
+
+    def notice(self, settings: Mapping[str, Any]) -> str | None:
+        """That words only choose among our scenes."""
+        if not settings["scene_description"] or settings["model"] != "composed":
+            return None
+        if all(generative.missing(model, "background") for model in generative.MODELS):
+            return gettext(
+                "No generative engine is set up here: the scene nearest to your words is "
+                "chosen, at the price of our own scenes."
+            )
+        return gettext(
+            "The scene nearest to your words is chosen among our own. Choose another model "
+            "to have it painted."
+        )
+
+    def version(self, settings: Mapping[str, Any]) -> str:
+        """The weights and the generative model, by name and content."""
+        parts = [weights.artefact(MODEL).version]
+        if settings["model"] != "composed":
+            parts.append(generative.version(settings["model"], "background"))
+        elif settings["scene_description"]:
+            parts.append(weights.artefact(meaning.ARTEFACTS[0]).version)
+        return ", ".join(parts)
+
+    def warm(self) -> None:
+        """Load the model that cuts out."""
+        subjects.warm(model=MODEL)
+
+
+def _nearest(words: str) -> str:
+    """The scene that is meant by these words."""
+    phrases = {name: scenes.SCENES[name].phrases for name in SCENES}
+    return meaning.nearest(words, phrases)[0][0]
+
+
+# --- What makes the results of one picture differ ---------------------------------------------
+
+_SHARES = (0.62, 0.56, 0.66, 0.5)
+_FEET = (0.87, 0.84, 0.89, 0.83)
+_MIDDLES = (0.5, 0.42, 0.57, 0.5)
+_DEPTHS = (1.0, 1.2, 0.9, 1.1)
+_OTHER_SIDE = {
+    "left": "right",
+    "right": "left",
+    "top-left": "top-right",
+    "top-right": "top-left",
+    "bottom-left": "bottom-right",
+    "bottom-right": "bottom-left",
+    "top": "top",
+}
+
+
+def _placed(
+    subject: Subject, canvas: tuple[int, int], settings: Mapping[str, Any], number: int
+) -> Placed:
+    match settings["placement_type"]:
+        case "original":
+            return composing.place(subject, canvas)
+        case "manual_placement":
+            return composing.place(
+                subject, canvas, position=settings["position"], share=PLACED_SHARE
+            )
+        case "manual_padding":
+            return composing.padded(subject, settings["padding"] / 100, most=MOST_PIXELS)
+    return composing.place(
+        subject,
+        canvas,
+        position="bottom_center",
+        share=_SHARES[number],
+        foot=_FEET[number],
+        middle=_MIDDLES[number],
+    )
+
+
+def _composed(
+    stage: Stage, placed: Placed, settings: Mapping[str, Any], number: int
+) -> Image.Image:
+    # Only now: drawing takes numpy, which a process that serves pages never loads.
+    from tools.engines import rendering
+
+    backdrop = rendering.render(
+        replace(stage, depth=stage.depth * _DEPTHS[number]),
+        placed.canvas,
+        ground=placed.ground,
+        centre=placed.centre,
+        seed=number,
+        light=_OTHER_SIDE[stage.light] if number % 2 else stage.light,
+        behind=settings["ref_image"] or None,
+    )
+    return composing.compose(backdrop, placed, honest=False)
+
+
+def _painted(prompt: str, placed: Placed, settings: Mapping[str, Any], number: int) -> Image.Image:
+    with of_engines():
+        return generative.background(
+            composing.pasted(backdrops.colour(placed.canvas, (238, 238, 238)), placed),
+            placed.mask(),
+            prompt=prompt,
+            model=settings["model"],
+            seed=number,
+            reference=settings["ref_image"] or None,
+        )

@@ -1,0 +1,325 @@
+"""The subject of a picture, ready to be put somewhere else.
+
+A mask alone is not enough for that: along its edge the photo's pixels are part subject, part
+old background, and would show as a halo. `cut` works out what the subject's own colours are
+there, finds where it stands and where the photo cuts it off.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from PIL import Image, ImageChops, ImageFilter
+
+from tools.engines import matting
+
+Edge = Literal["left", "top", "right", "bottom"]
+
+WORKING_PIXELS = 700_000
+"""Edges and colours are worked out on at most so many pixels: a model's mask holds no more."""
+FAINTEST = 0.02
+"""A part of this share of the largest part's area is kept; smaller ones are stray specks."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A subject, cropped to its box.
+
+    ``colours`` (RGB) are its own, also where ``alpha`` (L) is partial; ``origin`` is the box's
+    upper left corner in the photo and ``frame`` the photo's size. ``cut_off`` names the edges
+    of the photo at which the subject goes on outside.
+    """
+
+    colours: Image.Image
+    alpha: Image.Image
+    origin: tuple[int, int]
+    frame: tuple[int, int]
+    cut_off: frozenset[Edge]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the box."""
+        return self.alpha.size
+
+    @property
+    def stands(self) -> bool:
+        """Whether its foot is in the picture, so that it can stand on something."""
+        return "bottom" not in self.cut_off
+
+    def scaled(self, factor: float) -> "Subject":
+        """The same subject in another size, at the same ``origin``."""
+        if factor == 1:
+            return self
+        width, height = (max(round(side * factor), 1) for side in self.size)
+        how = Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC
+        return replace(
+            self,
+            colours=self.colours.resize((width, height), how),
+            alpha=self.alpha.resize((width, height), how),
+        )
+
+
+def warm(*, model: str) -> None:
+    """Load what `cut` needs."""
+    matting.warm(model=model)
+
+
+def cut(image: Image.Image, *, model: str) -> Subject:
+    """Cut the subject out of a photo, or take a picture that is a cut-out already.
+
+    A picture with transparency is its own mask. Raises `matting.NoSubject` when there is
+    nothing to be seen, and what `matting.mask` raises.
+    """
+    rgb = image.convert("RGB")
+    own = _own_alpha(image)
+    alpha = _refined(rgb, matting.mask(rgb, model=model)) if own is None else own
+    # Less than 6 of 255 is nothing that anybody sees, but it would make the box too large.
+    box = alpha.point([0] * 6 + [255] * 250).getbbox()
+    if box is None:
+        raise matting.NoSubject
+    cropped, mask = rgb.crop(box), alpha.crop(box)
+    colours = (_own_colours if own is None else _unfaded)(cropped, mask)
+    return Subject(colours, mask, (box[0], box[1]), image.size, _cut_off(alpha, own is None))
+
+
+def has_own_alpha(image: Image.Image) -> bool:
+    """Whether the picture is a cut-out already, so that no model is needed."""
+    return _own_alpha(image) is not None
+
+
+def _own_alpha(image: Image.Image) -> Image.Image | None:
+    if not image.has_transparency_data:
+        return None
+    alpha = image.convert("RGBA").getchannel("A")
+    low, _high = alpha.getextrema()
+    return None if low == 255 else alpha
+
+
+# --- The mask -------------------------------------------------------------------------------
+
+
+def _refined(rgb: Image.Image, mask: Image.Image) -> Image.Image:
+    """The model's mask, drawn to the edges of the photo and free of specks and mist.
+
+    A guided filter (He, Sun and Tang 2013) explains the mask by the photo's own brightness
+    around each pixel. Its coefficients are smooth, so they are found on a small picture and
+    applied to the full one (He and Sun 2015).
+    """
+    import numpy as np
+
+    small = _working_size(mask.size)
+    grey = rgb.convert("L")
+    guide = np.asarray(grey.resize(small, Image.Resampling.BOX), np.float32) / 255
+    rough = np.asarray(mask.resize(small, Image.Resampling.BOX), np.float32) / 255
+    rough = _without_specks(rough)
+    radius = max(round(0.008 * max(small)), 2)
+    slope, offset = _guided(guide, rough, radius=radius, smoothness=2e-4)
+    # Only near the edge: the inside of a subject has edges of its own.
+    near = _near_edge(rough, radius=2 * radius)
+    size = mask.size
+    slope_image, offset_image, near_image, rough_image = (
+        Image.fromarray(field.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+        for field in (slope, offset, near, rough)
+    )
+    done = Image.new("L", size)
+    for top in range(0, size[1], 256):
+        strip = (0, top, size[0], min(top + 256, size[1]))
+        a, b, share, plain = (
+            np.asarray(field.crop(strip))
+            for field in (slope_image, offset_image, near_image, rough_image)
+        )
+        bright = np.asarray(grey.crop(strip), np.float32) / 255
+        value = plain + share * (a * bright + b - plain)
+        # The model is never quite sure: what is nearly nothing or nearly all becomes that.
+        value = np.clip((value - 0.18) / 0.64, 0, 1)
+        done.paste(Image.fromarray((value * 255 + 0.5).astype(np.uint8)), (0, top))
+    return done
+
+
+def _working_size(size: tuple[int, int]) -> tuple[int, int]:
+    factor = min(1.0, (WORKING_PIXELS / (size[0] * size[1])) ** 0.5)
+    return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
+
+
+def _without_specks(mask: Any) -> Any:
+    """The mask without parts that are tiny beside the largest one."""
+    import numpy as np
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask > 0.3)
+    if count < 2:
+        return mask
+    areas = np.bincount(labels.ravel())[1:]
+    specks = np.flatnonzero(areas < FAINTEST * areas.max()) + 1
+    if not len(specks):
+        return mask
+    speck = ndimage.maximum_filter(np.isin(labels, specks), 5)
+    return np.where(speck, 0, mask).astype(np.float32)
+
+
+def _guided(guide: Any, wanted: Any, *, radius: int, smoothness: float) -> tuple[Any, Any]:
+    """Slope and offset that make ``wanted`` out of ``guide`` around each pixel."""
+
+    def mean(field: Any) -> Any:
+        return _box(field, radius)
+
+    guide_mean, wanted_mean = mean(guide), mean(wanted)
+    variance = mean(guide * guide) - guide_mean**2
+    covariance = mean(guide * wanted) - guide_mean * wanted_mean
+    slope = covariance / (variance + smoothness)
+    return mean(slope), mean(wanted_mean - slope * guide_mean)
+
+
+def _box(field: Any, radius: int) -> Any:
+    from scipy import ndimage
+
+    return ndimage.uniform_filter(field, 2 * radius + 1, mode="nearest")
+
+
+def _near_edge(mask: Any, *, radius: int) -> Any:
+    """1 around the edge of the mask, fading to 0 away from it."""
+    import numpy as np
+
+    spread = _box((mask > 0.5).astype(np.float32), radius)
+    return np.clip(8 * spread * (1 - spread), 0, 1)
+
+
+def _cut_off(alpha: Image.Image, photo: bool) -> frozenset[Edge]:
+    """The edges at which a good part of the subject touches the frame.
+
+    A photo that holds its subject leaves it room; a cut-out is often cropped to its box, so
+    its edge has to be touched along a third of the subject's breadth, and by a flat one.
+    """
+    import numpy as np
+
+    seen = np.asarray(alpha.resize(_working_size(alpha.size), Image.Resampling.BOX)) > 127
+    if not seen.any():
+        return frozenset()
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    breadth, height = np.ptp(columns) + 1, np.ptp(rows) + 1
+    share = 0.12 if photo else 0.6
+    lines: dict[Edge, float] = {
+        "left": seen[:, 0].sum() / height,
+        "right": seen[:, -1].sum() / height,
+        "top": seen[0].sum() / breadth,
+        "bottom": seen[-1].sum() / breadth,
+    }
+    if not photo:
+        # A box or a bottle that is cropped to its box has a flat foot too: that is no cut.
+        lines["bottom"] = 0.0
+    return frozenset(edge for edge, touched in lines.items() if touched > share)
+
+
+# --- Its colours ----------------------------------------------------------------------------
+
+
+def _own_colours(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
+    """The subject's colours, without the background that shines through its edge.
+
+    The surely own colours are spread outwards and the sure background inwards; where a pixel
+    is a mixture, the difference between the two and the pixel corrects the estimate (the blur
+    fusion of Forte, 2021). Full cover keeps the photo's pixel as it is.
+    """
+    import numpy as np
+
+    small = _working_size(rgb.size)
+    tiny = np.asarray(rgb.resize(small, Image.Resampling.BOX), np.float32)
+    share = np.asarray(alpha.resize(small, Image.Resampling.BOX), np.float32)[..., None] / 255
+    sure = np.clip(share * 10 - 9, 0, 1) + 1e-4 * share
+    inside = _spread(tiny, sure)
+    outside = _spread(tiny, np.clip(1 - share * 10, 0, 1) + 1e-4 * (1 - share))
+    inner, outer = (
+        Image.fromarray(np.clip(field + 0.5, 0, 255).astype(np.uint8)).resize(
+            rgb.size, Image.Resampling.BILINEAR
+        )
+        for field in (inside, outside)
+    )
+    done = rgb.copy()
+    for top in range(0, rgb.height, 256):
+        strip = (0, top, rgb.width, min(top + 256, rgb.height))
+        mask = np.asarray(alpha.crop(strip), np.float32)[..., None] / 255
+        if mask.min() == 1:
+            continue
+        pixel, own, other = (
+            np.asarray(image.crop(strip), np.float32) for image in (rgb, inner, outer)
+        )
+        estimate = own + mask * (pixel - mask * own - (1 - mask) * other)
+        estimate = np.where(mask > 0.985, pixel, estimate)
+        done.paste(Image.fromarray(np.clip(estimate + 0.5, 0, 255).astype(np.uint8)), (0, top))
+    return done
+
+
+def _spread(colours: Any, weight: Any) -> Any:
+    """Colours by their weight, spread to where there is none: near ones count most."""
+    import numpy as np
+    from scipy import ndimage
+
+    done = np.zeros_like(colours)
+    left = np.ones_like(weight)
+    for radius in (1, 3, 9, 27, 81, 400):
+        side = 2 * radius + 1
+        near = ndimage.uniform_filter(weight, (side, side, 1), mode="constant")
+        spread = ndimage.uniform_filter(colours * weight, (side, side, 1), mode="constant")
+        trust = np.clip(near * 20, 0, 1) * left
+        done += trust * spread / np.maximum(near, 1e-6)
+        left -= trust
+    total = (colours * weight).sum((0, 1)) / max(float(weight.sum()), 1e-6)
+    return done + left * total
+
+
+def _unfaded(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
+    """A cut-out's own colours: brightened where they were faded towards black with the alpha.
+
+    Some tools store them so, `matting.cut_out` among them. Whether this picture does is seen
+    at its edge: faded colours are closer to the inside times the alpha than to the inside.
+    """
+    import numpy as np
+
+    small = _working_size(rgb.size)
+    tiny = np.asarray(rgb.resize(small, Image.Resampling.NEAREST), np.float32)
+    share = np.asarray(alpha.resize(small, Image.Resampling.NEAREST), np.float32)[..., None] / 255
+    inside = _spread(tiny, np.clip(share * 10 - 9, 0, 1) + 1e-4 * share)
+    edge = ((share > 0.15) & (share < 0.85)).astype(np.float32)
+    as_faded = (np.abs(tiny - inside * share) * edge).sum()
+    as_own = (np.abs(tiny - inside) * edge).sum()
+    faded = as_faded < 0.8 * as_own
+    inner = Image.fromarray(np.clip(inside + 0.5, 0, 255).astype(np.uint8))
+    inner = inner.resize(rgb.size, Image.Resampling.BILINEAR)
+    done = rgb.copy()
+    if not faded:
+        # Under no cover at all the colour says nothing: take the nearest one that does.
+        nothing = alpha.point([255] * 3 + [0] * 253)
+        done.paste(inner, mask=nothing)
+        return done
+    for top in range(0, rgb.height, 256):
+        strip = (0, top, rgb.width, min(top + 256, rgb.height))
+        mask = np.asarray(alpha.crop(strip), np.float32)[..., None] / 255
+        pixel, own = (np.asarray(image.crop(strip), np.float32) for image in (rgb, inner))
+        # The fainter the pixel, the coarser its division: trust the inside there.
+        bright = np.minimum(pixel / np.maximum(mask, 1 / 255), 255)
+        estimate = own + np.clip(mask * 1.5, 0, 1) * (bright - own)
+        estimate = np.where(mask == 1, pixel, estimate)
+        done.paste(Image.fromarray(np.clip(estimate + 0.5, 0, 255).astype(np.uint8)), (0, top))
+    return done
+
+
+# --- Where it stands ------------------------------------------------------------------------
+
+
+def cover(alpha: Image.Image) -> float:
+    """The share of the box that the subject fills, 0 to 1."""
+    total = sum(level * count for level, count in enumerate(alpha.histogram()))
+    return total / (255 * alpha.width * alpha.height)
+
+
+def inner_rim(alpha: Image.Image, width: float) -> Image.Image:
+    """How near the edge each pixel of the subject is, 255 at it and 0 at ``width`` inside."""
+    factor = min(1.0, (WORKING_PIXELS / (alpha.width * alpha.height)) ** 0.5)
+    size = _working_size(alpha.size)
+    # Room around it, so that the frame's edge counts as an edge of a subject that touches it.
+    margin = max(round(2 * width * factor), 1)
+    small = Image.new("L", (size[0] + 2 * margin, size[1] + 2 * margin))
+    small.paste(alpha.resize(size, Image.Resampling.BOX), (margin, margin))
+    blurred = small.filter(ImageFilter.GaussianBlur(max(width * factor / 2, 0.6)))
+    outside = ImageChops.invert(blurred).point([min(2 * level, 255) for level in range(256)])
+    outside = outside.crop((margin, margin, margin + size[0], margin + size[1]))
+    return ImageChops.multiply(outside.resize(alpha.size, Image.Resampling.BILINEAR), alpha)
