@@ -252,6 +252,9 @@ def _placed(
             )
         case "manual_padding":
             return composing.padded(subject, settings["padding"] / 100, most=MOST_PIXELS)
+    if subject.cut_off:
+        # Half a figure fills the frame from its edge: smaller, it would look like a bust.
+        return composing.place(subject, canvas)
     return composing.place(
         subject,
         canvas,

@@ -226,9 +226,9 @@ def lit(
     colours = blending.match(
         subject.colours,
         surroundings,
-        tint=0.2 if honest else 0.28,
+        tint=0.2,
         light=0.1 if honest else 0.22,
-        furthest=0.02 if honest else 0.04,
+        furthest=0.02 if honest else 0.025,
     )
     if light is not None and not honest:
         side = shadows.LIGHTS[light][0]

@@ -16,6 +16,8 @@ Edge = Literal["left", "top", "right", "bottom"]
 
 WORKING_PIXELS = 700_000
 """Edges and colours are worked out on at most so many pixels: a model's mask holds no more."""
+COLOUR_PIXELS = 250_000
+"""The same for the colours along the edge, which are smoother still."""
 FAINTEST = 0.02
 """A part of this share of the largest part's area is kept; smaller ones are stray specks."""
 
@@ -112,7 +114,7 @@ def _refined(rgb: Image.Image, mask: Image.Image) -> Image.Image:
     rough = np.asarray(mask.resize(small, Image.Resampling.BOX), np.float32) / 255
     rough = _without_specks(rough)
     radius = max(round(0.008 * max(small)), 2)
-    slope, offset = _guided(guide, rough, radius=radius, smoothness=2e-4)
+    slope, offset = _guided(guide, rough, radius=radius, smoothness=6e-4)
     # Only near the edge: the inside of a subject has edges of its own.
     near = _near_edge(rough, radius=2 * radius)
     size = mask.size
@@ -130,13 +132,13 @@ def _refined(rgb: Image.Image, mask: Image.Image) -> Image.Image:
         bright = np.asarray(grey.crop(strip), np.float32) / 255
         value = plain + share * (a * bright + b - plain)
         # The model is never quite sure: what is nearly nothing or nearly all becomes that.
-        value = np.clip((value - 0.18) / 0.64, 0, 1)
+        value = np.clip((value - 0.22) / 0.5, 0, 1)
         done.paste(Image.fromarray((value * 255 + 0.5).astype(np.uint8)), (0, top))
     return done
 
 
-def _working_size(size: tuple[int, int]) -> tuple[int, int]:
-    factor = min(1.0, (WORKING_PIXELS / (size[0] * size[1])) ** 0.5)
+def _working_size(size: tuple[int, int], pixels: int = WORKING_PIXELS) -> tuple[int, int]:
+    factor = min(1.0, (pixels / (size[0] * size[1])) ** 0.5)
     return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
 
 
@@ -221,7 +223,7 @@ def _own_colours(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
     """
     import numpy as np
 
-    small = _working_size(rgb.size)
+    small = _working_size(rgb.size, COLOUR_PIXELS)
     tiny = np.asarray(rgb.resize(small, Image.Resampling.BOX), np.float32)
     share = np.asarray(alpha.resize(small, Image.Resampling.BOX), np.float32)[..., None] / 255
     sure = np.clip(share * 10 - 9, 0, 1) + 1e-4 * share
@@ -255,7 +257,7 @@ def _spread(colours: Any, weight: Any) -> Any:
 
     done = np.zeros_like(colours)
     left = np.ones_like(weight)
-    for radius in (1, 3, 9, 27, 81, 400):
+    for radius in (1, 4, 16, 64, 300):
         side = 2 * radius + 1
         near = ndimage.uniform_filter(weight, (side, side, 1), mode="constant")
         spread = ndimage.uniform_filter(colours * weight, (side, side, 1), mode="constant")
@@ -274,7 +276,7 @@ def _unfaded(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
     """
     import numpy as np
 
-    small = _working_size(rgb.size)
+    small = _working_size(rgb.size, COLOUR_PIXELS)
     tiny = np.asarray(rgb.resize(small, Image.Resampling.NEAREST), np.float32)
     share = np.asarray(alpha.resize(small, Image.Resampling.NEAREST), np.float32)[..., None] / 255
     inside = _spread(tiny, np.clip(share * 10 - 9, 0, 1) + 1e-4 * share)

@@ -64,7 +64,6 @@ def to_srgb(light: Any) -> Any:
 
 def noise(
     rng: np.random.Generator,
-    shape: tuple[int, int] = (SIDE, SIDE),
     *,
     falloff: float,
     stretch: tuple[float, float] = (1.0, 1.0),
@@ -75,19 +74,19 @@ def noise(
     Its spectrum falls with the power ``falloff`` (0 white, 1 pink, 2 clouds) of the frequency;
     ``stretch`` draws it out along (y, x); nothing is coarser than ``coarsest`` waves a tile.
     """
-    y = np.fft.fftfreq(shape[0], 1 / shape[0])[:, None] * stretch[0]
-    x = np.fft.rfftfreq(shape[1], 1 / shape[1])[None] * stretch[1]
+    y = np.fft.fftfreq(SIDE, 1 / SIDE)[:, None] * stretch[0]
+    x = np.fft.rfftfreq(SIDE, 1 / SIDE)[None] * stretch[1]
     # Clouds have next to nothing in their finest waves: leave those out, and save time.
-    finest = 96 if falloff >= 1.6 else max(shape)
+    finest = 96 if falloff >= 1.6 else SIDE
     rows = np.flatnonzero(np.abs(y[:, 0]) <= finest * stretch[0])
     columns = np.flatnonzero(x[0] <= finest * stretch[1])
     frequency = np.hypot(x[:, columns], y[rows]).astype(np.float32)
     weight = np.maximum(frequency, coarsest) ** -falloff
     weight[frequency < coarsest * 0.5] = 0
     waves = rng.standard_normal((2, len(rows), len(columns)), dtype=np.float32) * weight
-    spectrum = np.zeros((shape[0], shape[1] // 2 + 1), np.complex64)
+    spectrum = np.zeros((SIDE, SIDE // 2 + 1), np.complex64)
     spectrum[np.ix_(rows, columns)] = waves[0] + 1j * waves[1]
-    field = np.fft.irfft2(spectrum, s=shape).astype(np.float32)
+    field = np.fft.irfft2(spectrum, s=(SIDE, SIDE)).astype(np.float32)
     scaled: Array = (field - field.mean()) / max(float(field.std()), 1e-6)
     return scaled
 
@@ -112,8 +111,8 @@ def _lookup(field: Array, y: Array, x: Array) -> Array:
     return found
 
 
-def _grid(size: int = SIDE) -> tuple[Array, Array]:
-    along = np.arange(size, dtype=np.float32)
+def _grid() -> tuple[Array, Array]:
+    along = np.arange(SIDE, dtype=np.float32)
     return along[:, None], along[None]
 
 
@@ -249,7 +248,7 @@ def _watercolour(rng: np.random.Generator, colours: Sequence[Colour]) -> Array:
         inside = _smooth(np.clip(field * 5, 0, 1))
         rim = np.exp(-((field / 0.09) ** 2))
         colour = np.float32(colours[1 + number % (len(colours) - 1)])
-        strength = 0.2 * inside * (0.85 + 0.15 * noise(rng, falloff=1.4)) + 0.07 * _smooth(rim)
+        strength = 0.32 * inside * (0.85 + 0.15 * noise(rng, falloff=1.4)) + 0.1 * _smooth(rim)
         done *= 1 - np.clip(strength, 0, 1)[..., None] * (1 - colour)
     return done * _relief(noise(rng, falloff=0.6, coarsest=40), 0.02)
 
