@@ -53,7 +53,7 @@ class Foot:
         return float(self.base.max())
 
 
-STEEPEST = 0.8
+STEEPEST = 1.0
 """The slope up to which the lower outline can lie on the ground: that of a box or a plate that
 is seen at a slant. What rises more steeply is the subject's side."""
 
@@ -79,7 +79,7 @@ def foot(alpha: Image.Image) -> Foot:
     filled = np.interp(np.arange(width), np.flatnonzero(some), base[some])
     smooth = ndimage.gaussian_filter1d(filled, max(0.012 * width, 1), mode="nearest")
     slope = np.abs(np.gradient(smooth)) if width > 1 else np.zeros(width)
-    gentle = np.where(some, np.clip((STEEPEST - slope) / 0.4, 0, 1), 0)
+    gentle = np.where(some, np.clip((STEEPEST - slope) / 0.35, 0, 1), 0)
     # From the lowest point outwards, as long as nothing steep or missing comes between.
     middle = int(np.median(np.flatnonzero(base >= lowest - 1)))
     right = np.minimum.accumulate(gentle[middle:])
