@@ -50,6 +50,10 @@ TEXTS = {
     "image_animated": _("This is an animation. Use a single image."),
     "file_damaged": _("The file ends early or can't be decoded. Save it again, then retry."),
     "no_subject": _("No subject was found. Try another model or a tighter crop."),
+    "instruction_not_understood": _(
+        "“{part}” was not understood, so nothing was changed. Say what to do with the whole "
+        "photo, its subject or its background, such as {examples}, or choose another model."
+    ),
     "model_out_of_memory": _(
         "The model ran out of memory on this image. We tried once at a smaller size. "
         "Use a smaller image or another model."
@@ -102,6 +106,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "dimensions_too_small": {"w": "?", "h": "?"},
     "file_unreadable": {"reason": "?"},
     **{code: {"service": _("a service outside")} for code in TEXTS if code.startswith("engine_")},
+    "instruction_not_understood": {"part": "?", "examples": _("“a bit warmer”")},
     "worker_lost": {"n": 5},
     "row_invalid": {"detail": ""},
     "settings_invalid": {"detail": ""},
