@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from tools.engines import weights
+from tools.engines import meaning, weights
 
 ENLARGE = {"span-x2": 2, "span-x4": 4, "real-esrgan-x4plus": 4}
 """How many times networks enlarge."""
@@ -44,7 +44,20 @@ def pretended_weights(tmp_path, monkeypatch):
 
 @pytest.fixture
 def faked_engine(monkeypatch):
-    """Models that see a subject in the middle of all, nothing that is written, or enlarge."""
+    """Models that see a subject in the middle of all, nothing that is written, or enlarge.
+
+    A sentence is the nearer to a phrase the more words they share.
+    """
+
+    def nearest(sentence, phrases):
+        words = set(sentence.split())
+
+        def likeness(phrase):
+            others = set(phrase.split())
+            return len(words & others) / min(len(words), len(others))
+
+        found = [(name, max(map(likeness, said))) for name, said in phrases.items()]
+        return sorted(found, key=lambda one: -one[1])
 
     def run(session, pixels):
         if session.name in ENLARGE:
@@ -57,3 +70,4 @@ def faked_engine(monkeypatch):
 
     monkeypatch.setattr(weights, "session", FakeSession)
     monkeypatch.setattr(weights, "run", run)
+    monkeypatch.setattr(meaning, "nearest", nearest)

@@ -79,8 +79,7 @@ def _embed_one(sentence: str) -> "np.ndarray[Any, np.dtype[np.float32]]":
         "attention_mask": np.ones_like(tokens),
         "token_type_ids": np.zeros_like(tokens),
     }
-    (vectors,) = model.run(["last_hidden_state"], given)
-    mean = vectors[0].mean(axis=0)
+    mean = weights.run(model, given)["last_hidden_state"][0].mean(axis=0)
     return np.asarray(mean / np.linalg.norm(mean), dtype=np.float32)
 
 
