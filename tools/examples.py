@@ -13,11 +13,13 @@ from typing import Any
 from django.conf import settings
 from PIL import Image, ImageOps
 
-from tools.base import Example, Tool
+from tools.base import Example, Output, Tool
 from tools.engines import images
 
 SIZE = (560, 420)
 """Pixels of each picture: four to three, twice what a card shows."""
+OPTION_SIZE = (192, 144)
+"""Pixels of the picture of an option, twice what a form shows."""
 MAX_BYTES = 25 * 1024
 REASONS = 2
 """Sentences of a report that a card has room for."""
@@ -37,15 +39,38 @@ def make(tool: Tool, example: Example) -> tuple[Image.Image, Image.Image | str]:
     the tool raises without its weights.
     """
     before = original(example)
-    settings = tool.defaults() | dict(example.settings)
-    settings |= {name: draw(before) for name, draw in example.images.items()}
-    output = tool.run(before, settings)[0]
+    output = _output(tool, example, before)
     shown = ImageOps.fit(before, SIZE)
     if output.data is not None:
         return shown, _in_words(output.data)
     if output.image is None:
         return shown, output.text or ""
     return shown, ImageOps.fit(output.image, SIZE)
+
+
+def options(tool: Tool) -> dict[Path, dict[str, str]]:
+    """The pictures of settings' options: where each lies, and the setting that it shows."""
+    fields = tool.Settings().fields.items()
+    return {
+        settings.BASE_DIR / "static" / file: {name: choice}
+        for name, field in fields
+        for choice, file in field.style.get("pictures", {}).items()
+    }
+
+
+def make_option(tool: Tool, example: Example, chosen: Mapping[str, Any]) -> Image.Image:
+    """The tool's example with this option. Raises what `make` raises."""
+    made = _output(tool, example, original(example), chosen).image
+    if made is None:
+        raise ValueError(f"{tool.slug} makes no pictures to show its options with.")
+    return ImageOps.fit(made, OPTION_SIZE)
+
+
+def _output(
+    tool: Tool, example: Example, before: Image.Image, chosen: Mapping[str, Any] | None = None
+) -> Output:
+    drawn = {name: draw(before) for name, draw in example.images.items()}
+    return tool.run(before, {**tool.defaults(), **example.settings, **(chosen or {}), **drawn})[0]
 
 
 def original(example: Example) -> Image.Image:

@@ -59,6 +59,13 @@ def test_its_pictures_are_there_and_small(tool):
             assert picture.size == examples.SIZE
 
 
+def test_its_options_pictures_are_there_and_small(tool):
+    for path in examples.options(tool):
+        assert path.stat().st_size <= examples.MAX_BYTES
+        with Image.open(path) as picture:
+            assert picture.size == examples.OPTION_SIZE
+
+
 def test_its_picture_before_is_the_photo_that_it_names(tool):
     if tool.example is None:
         return
@@ -94,6 +101,19 @@ def test_the_command_runs_the_tool_with_the_examples_settings(mirror):
     before, after = map(Image.open, examples.paths(mirror))
     expected = ImageOps.mirror(ImageOps.invert(before.convert("RGB")))
     assert distance(after, expected) < ALIKE
+
+
+def test_the_command_draws_options_that_show_pictures(mirror, monkeypatch):
+    field = fakes.FakeTool.Settings._declared_fields["style"]
+    shown = {"pictures": {"grey": "img/options/grey.webp"}}
+    monkeypatch.setitem(field._kwargs, "style", shown)  # each form makes its fields anew
+
+    call_command("makeexamples", "fake", stdout=io.StringIO())
+
+    with Image.open(settings.BASE_DIR / "static/img/options/grey.webp") as drawn:
+        assert drawn.size == examples.OPTION_SIZE
+        red, green, _blue = np.asarray(drawn.convert("RGB")).astype(int).transpose(2, 0, 1)
+        assert np.abs(red - green).mean() < 3
 
 
 def test_the_command_tells_what_is_missing(no_weights):

@@ -37,3 +37,7 @@ class Command(BaseCommand):
                     target, data = path, examples.encode(made)
                 target.write_bytes(data)
                 self.stdout.write(f"{target.name}: {target.stat().st_size:,} bytes")
+            for path, chosen in examples.options(tool).items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(examples.encode(examples.make_option(tool, tool.example, chosen)))
+                self.stdout.write(f"{path.name}: {path.stat().st_size:,} bytes")
