@@ -197,6 +197,7 @@ class ImageSettings(ToolSettings):
         default=None,
         label=_("Quality"),
         help_text=_("1 to 100, for JPG, WebP and AVIF. Leave it empty for a good balance."),
+        style={"more": True},
     )
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:

@@ -203,3 +203,17 @@ def test_only_some_values_stand_for_pictures():
     assert PictureTool().image_settings({"backdrop": upload}) == {"backdrop": upload}
     with pytest.raises(SettingsInvalid, match="id of an upload"):
         PictureTool().clean({"backdrop": "plaid"})
+
+
+def test_what_few_people_need_is_folded_away_until_it_differs(tool):
+    quiet = settings_fields(tool)
+    loud = settings_fields(tool, {"quality": 70})
+    bound = tool.Settings(data={"quality": 999})
+    assert not bound.is_valid()
+    wrong = settings_fields(tool, bound)
+
+    assert quiet.index("<details") < quiet.index('name="quality"')
+    assert quiet.index('name="format"') < quiet.index("<details")
+    assert "open>" not in quiet
+    assert "open>" in loud
+    assert "open>" in wrong

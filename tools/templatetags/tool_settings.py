@@ -53,6 +53,10 @@ class Input:
     longest: int | None
     placeholder: str
     template: str
+    more: bool
+    """Whether most people never need it."""
+    changed: bool
+    """Whether it is not what it is by default."""
 
     @property
     def other(self) -> str:
@@ -69,14 +73,27 @@ def settings_fields(
 ) -> SafeString:
     """Render all settings of ``tool``, under their own names, with ids below ``prefix``.
 
+    Fields whose ``style`` says ``more`` come last and folded away, unless one of them differs
+    from its default or is wrong.
+
     ``settings`` are what to show: a plain mapping, the ``bound`` settings of a
     `SettingsInvalid` (then with their errors), or nothing for the defaults.
     """
-    rendered = (
-        render_to_string(f"tools/fields/{field.template}.html", {"field": field})
-        for field in _inputs(tool, settings, prefix=prefix)
-    )
-    return mark_safe("".join(rendered))  # noqa: S308 - each part was escaped by its template
+    inputs = list(_inputs(tool, settings, prefix=prefix))
+    main = "".join(_rendered(field) for field in inputs if not field.more)
+    if more := [field for field in inputs if field.more]:
+        main += render_to_string(
+            "tools/fields/_more.html",
+            {
+                "fields": mark_safe("".join(map(_rendered, more))),  # noqa: S308 - see below
+                "open": any(field.errors or field.changed for field in more),
+            },
+        )
+    return mark_safe(main)  # noqa: S308 - each part was escaped by its template
+
+
+def _rendered(field: Input) -> str:
+    return render_to_string(f"tools/fields/{field.template}.html", {"field": field})
 
 
 def _inputs(
@@ -107,7 +124,13 @@ def _inputs(
             longest=getattr(field, "max_length", None),
             placeholder=str(field.style.get("placeholder", "")),
             template=_template(field),
+            more=bool(field.style.get("more")),
+            changed=_as_typed(value) != _as_typed(field.get_initial()),
         )
+
+
+def _as_typed(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _template(field: serializers.Field[Any, Any, Any, Any]) -> str:
