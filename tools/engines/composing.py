@@ -99,6 +99,10 @@ def place(
         y = round(_down(position, y, room_y, margin_y))
     if foot is not None:
         y = round(min(foot * canvas[1], canvas[1]) - height)
+    if room_x >= 0:
+        x = min(max(x, 0), room_x)
+    if room_y >= 0:
+        y = min(max(y, 0), room_y)
     return Placed(scaled, _at_cut_edges(scaled, (x, y), (room_x, room_y)), canvas)
 
 

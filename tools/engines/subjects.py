@@ -131,10 +131,12 @@ def _refined(rgb: Image.Image, mask: Image.Image) -> Image.Image:
         )
         bright = np.asarray(grey.crop(strip), np.float32) / 255
         value = plain + share * (a * bright + b - plain)
-        # The model is never quite sure: what is nearly nothing or nearly all becomes that.
-        value = np.clip((value - 0.22) / 0.5, 0, 1)
-        done.paste(Image.fromarray((value * 255 + 0.5).astype(np.uint8)), (0, top))
-    return done
+        value = np.clip(value, 0, 1) * 255 + 0.5
+        done.paste(Image.fromarray(value.astype(np.uint8)), (0, top))
+    # A little blur takes off the hairs that the photo's grain leaves along the edge. And the
+    # model is never quite sure: what is nearly nothing or nearly all becomes that.
+    done = done.filter(ImageFilter.GaussianBlur(0.9 * size[0] / small[0]))
+    return done.point([min(max(round((v - 56) / 0.5), 0), 255) for v in range(256)])
 
 
 def _working_size(size: tuple[int, int], pixels: int = WORKING_PIXELS) -> tuple[int, int]:
