@@ -230,9 +230,9 @@ def lit(
     colours = blending.match(
         subject.colours,
         surroundings,
-        tint=0.2,
+        tint=0.12 if honest else 0.2,
         light=0.1 if honest else 0.22,
-        furthest=0.02 if honest else 0.025,
+        furthest=0.012 if honest else 0.025,
     )
     if light is not None and not honest:
         side = shadows.LIGHTS[light][0]
