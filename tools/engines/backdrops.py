@@ -1,6 +1,7 @@
 """What can go behind a subject: a colour, a gradient, the photo itself out of focus, a studio."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from PIL import Image, ImageChops, ImageFilter
 
@@ -22,7 +23,8 @@ def gradient(
     import numpy as np
 
     share = np.linspace(0, 1, size[1], dtype=np.float32)[:, None]
-    rows = np.float32(top) * (1 - share) + np.float32(bottom) * share
+    ends = np.array((top, bottom), np.float32)
+    rows = ends[0] * (1 - share) + ends[1] * share
     # Between two levels, pixels are the upper one as often as it is near: a fixed pattern
     # (void and cluster would be finer; noise is enough at one level).
     rng = np.random.default_rng(0)
@@ -65,7 +67,7 @@ def filled_in(picture: Image.Image, mask: Image.Image) -> Image.Image:
     weight = np.asarray(keep, np.float32)[..., None] / 255
     levels = [(colours * weight, weight)]
     while max(levels[-1][1].shape) > 1:
-        levels.append(tuple(_halved(field) for field in levels[-1]))  # type: ignore[arg-type]
+        levels.append((_halved(levels[-1][0]), _halved(levels[-1][1])))
     total, part = levels.pop()
     filled = total / np.maximum(part, 1e-6)
     while levels:
@@ -79,22 +81,21 @@ def filled_in(picture: Image.Image, mask: Image.Image) -> Image.Image:
     return Image.composite(smooth, done, mask)
 
 
-def _halved(field: "object") -> "object":
+def _halved(field: Any) -> Any:
     import numpy as np
 
-    given = np.asarray(field)
-    padded = np.pad(given, ((0, given.shape[0] % 2), (0, given.shape[1] % 2), (0, 0)))
+    padded = np.pad(field, ((0, field.shape[0] % 2), (0, field.shape[1] % 2), (0, 0)))
     return (padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2]) / 4
 
 
-def _sweep(colour: str, *phrases: str, floor: str | None = None, **more: object) -> Stage:
+def _sweep(colour: str, *phrases: str, **more: Any) -> Stage:
     """Seamless paper: it hangs from the wall and runs out over the floor."""
     return Stage(
-        surface=Surface("paper", (floor or colour,)),
+        surface=Surface("paper", (colour,)),
         wall=Wall("paper", (colour,), blur=0),
         phrases=phrases,
         sweep=True,
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 

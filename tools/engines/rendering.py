@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from tools.engines import blending, painting, textures
 from tools.engines.shadows import LIGHTS
 from tools.engines.stages import Rendered, Stage
-from tools.engines.textures import SIDE, Array, linear, to_linear, to_srgb
+from tools.engines.textures import SIDE, Array, floats, linear, to_linear, to_srgb
 
 PIXELS = 1_300_000
 """A backdrop is drawn on at most so many pixels, and enlarged softly."""
@@ -241,8 +241,8 @@ class _Painter:
 
     def _sweep(self) -> Array:
         """One material that bends from the ground up into the wall."""
-        colour = np.float32(linear(self.stage.wall.colours[0]))
-        floor = np.float32(linear(self.stage.surface.colours[0]))
+        colour = floats(linear(self.stage.wall.colours[0]))
+        floor = floats(linear(self.stage.surface.colours[0]))
         if self.edge >= self.height:
             return self._wall_light()[..., None] * colour
         bend = 0.2 * self.unit
@@ -263,7 +263,7 @@ class _Painter:
 
     def _gradient(self, colours: tuple[str, ...], y: Array) -> Array:
         """One colour for each row, shape (rows, 1, 3)."""
-        stops = np.float32([linear(colour) for colour in colours])
+        stops = floats([linear(colour) for colour in colours])
         at = np.linspace(0, 1, len(stops))
         rows = np.clip(y[:, 0] / max(self.edge, 1), 0, 1)
         bands = np.stack([np.interp(rows, at, stops[:, band]) for band in range(3)], -1)
@@ -273,7 +273,7 @@ class _Painter:
     def _panes(self, colours: tuple[str, ...], y: Array, x: Array) -> Array:
         """A bright window seen from inside; the last colour is that of its frame."""
         view = self._gradient(colours[:-1], y)
-        frame = np.float32(linear(colours[-1]))
+        frame = floats(linear(colours[-1]))
         pitch, bar = 0.42 * self.unit, 0.028 * self.unit
         shift = self.rng.uniform(0, pitch)
         upright = np.abs((x - self.centre + shift) % pitch - pitch / 2) < bar / 2
@@ -285,7 +285,7 @@ class _Painter:
 
     def _tint(self) -> Any:
         warmth = self.stage.warmth
-        return np.float32([1 + 0.09 * warmth, 1.0 + 0.01 * warmth, 1 - 0.13 * warmth])
+        return floats([1 + 0.09 * warmth, 1.0 + 0.01 * warmth, 1 - 0.13 * warmth])
 
     # --- Light's obstacles and lights out of focus ---
 
@@ -315,7 +315,7 @@ class _Painter:
 
     def _add_bokeh(self, picture: Array) -> None:
         """Discs of light: points out of focus, somewhat brighter at their rim."""
-        colours = [np.float32(linear(colour)) for colour in self.stage.bokeh]
+        colours = [floats(linear(colour)) for colour in self.stage.bokeh]
         bottom = min(self.edge, self.height)
         for number in range(38):
             size = self.unit * self.rng.uniform(0.014, 0.05)

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 SIDE = 1024
 """Pixels along each edge of a tile."""
 
-Array = np.ndarray[Any, np.dtype[np.float32]]
+Array = np.ndarray[Any, Any]
 Colour = tuple[float, float, float]
 
 
@@ -59,6 +59,11 @@ def to_srgb(light: Any) -> Any:
     return np.power(np.clip(light, 0, 1), 1 / 2.2)
 
 
+def floats(values: Any) -> Array:
+    """Single precision: half the memory, and enough for what becomes 8 bits."""
+    return np.asarray(values, np.float32)
+
+
 # --- Noise ----------------------------------------------------------------------------------
 
 
@@ -93,7 +98,7 @@ def noise(
 
 def _mix(low: Colour, high: Colour, share: Array) -> Array:
     share = np.clip(share, 0, 1)[..., None]
-    mixed: Array = np.float32(low) * (1 - share) + np.float32(high) * share
+    mixed: Array = floats(low) * (1 - share) + floats(high) * share
     return mixed
 
 
@@ -144,7 +149,7 @@ def _wood(rng: np.random.Generator, colours: Sequence[Colour], planks: int = 5) 
         phase = ring - np.floor(ring)
         # Early wood darkens slowly through the year, and the year ends in a sharp line.
         late = phase**2.2 * np.clip((1 - phase) / 0.1, 0, 1)
-        year = _lookup(np.float32(rng.uniform(0.6, 1.0, (1, 64))), ring * 0, np.floor(ring))
+        year = _lookup(floats(rng.uniform(0.6, 1.0, (1, 64))), ring * 0, np.floor(ring))
         share = 0.14 + 0.5 * late * year + 0.1 * np.roll(fibre[rows], shift, 1)
         share = share + 0.04 * warp + rng.uniform(-0.07, 0.12)
         body = _mix(colours[0], colours[1], share)
@@ -241,13 +246,13 @@ def _plaster(rng: np.random.Generator, colours: Sequence[Colour]) -> Array:
 def _watercolour(rng: np.random.Generator, colours: Sequence[Colour]) -> Array:
     """Thin washes with darker rims, on paper. Colours: paper, wash, second wash."""
     y, x = _grid()
-    done = np.broadcast_to(np.float32(colours[0]), (SIDE, SIDE, 3)).copy()
+    done = np.broadcast_to(floats(colours[0]), (SIDE, SIDE, 3)).copy()
     shift = 45 * noise(rng, falloff=1.8)
     for number in range(6):
         field = _lookup(noise(rng, falloff=2.4), y + shift, x - shift) - rng.uniform(-0.7, 0.5)
         inside = _smooth(np.clip(field * 5, 0, 1))
         rim = np.exp(-((field / 0.09) ** 2))
-        colour = np.float32(colours[1 + number % (len(colours) - 1)])
+        colour = floats(colours[1 + number % (len(colours) - 1)])
         strength = 0.32 * inside * (0.85 + 0.15 * noise(rng, falloff=1.4)) + 0.1 * _smooth(rim)
         done *= 1 - np.clip(strength, 0, 1)[..., None] * (1 - colour)
     return done * _relief(noise(rng, falloff=0.6, coarsest=40), 0.02)
@@ -279,7 +284,7 @@ def _terrazzo(rng: np.random.Generator, colours: Sequence[Colour]) -> Array:
     for kind in range(1, len(colours)):
         cover = (kinds == kind).astype(np.float32)
         cover = cover.reshape(SIDE, sharp, SIDE, sharp).mean((1, 3))[..., None]
-        stone = np.float32(colours[kind]) * (1 + 0.09 * noise(rng, falloff=1.2))[..., None]
+        stone = floats(colours[kind]) * (1 + 0.09 * noise(rng, falloff=1.2))[..., None]
         done = done * (1 - cover) + stone * cover
     return done
 
@@ -312,9 +317,9 @@ def _tiles(rng: np.random.Generator, colours: Sequence[Colour]) -> Array:
     )
     glaze = np.clip((edge - 2.5) / 1.5, 0, 1)
     bulge = np.clip(edge / 12, 0, 1) ** 0.5
-    face = np.float32(colours[0]) * (1 + 0.035 * _lookup(tone, row + 0 * x, column))[..., None]
+    face = floats(colours[0]) * (1 + 0.035 * _lookup(tone, row + 0 * x, column))[..., None]
     face = face * (1 + 0.012 * noise(rng, falloff=1.8))[..., None] * _relief(bulge, 0.9)
-    joint = np.float32(colours[1]) * (1 + 0.05 * noise(rng, falloff=0.5))[..., None]
+    joint = floats(colours[1]) * (1 + 0.05 * noise(rng, falloff=0.5))[..., None]
     tiles: Array = joint * (1 - glaze[..., None]) + face * glaze[..., None]
     return tiles
 
@@ -338,7 +343,7 @@ def _brick(rng: np.random.Generator, colours: Sequence[Colour]) -> Array:
     brick = _smooth(np.clip((edge - 5) / 3, 0, 1))
     share = 0.8 * _lookup(burnt, row, column) + 0.09 * noise(rng, falloff=1.3)
     face = _mix(colours[0], colours[1], share) * (1 + 0.05 * noise(rng, falloff=0.4))[..., None]
-    mortar = np.float32(colours[2]) * (0.85 + 0.07 * noise(rng, falloff=0.7))[..., None]
+    mortar = floats(colours[2]) * (0.85 + 0.07 * noise(rng, falloff=0.7))[..., None]
     wall: Array = mortar * (1 - brick[..., None]) + face * brick[..., None]
     return wall * _relief(_smooth(brick + 0.12 * rough), 0.8)
 
@@ -348,14 +353,14 @@ def _foliage(rng: np.random.Generator, colours: Sequence[Colour]) -> Array:
     blobs = noise(rng, falloff=1.45, coarsest=3)
     leaf = _mix(colours[0], colours[1], 0.5 + 0.42 * blobs)
     sun = np.clip(noise(rng, falloff=1.6, coarsest=4) - 0.75, 0, 1.2)[..., None]
-    leaves: Array = leaf * (1 - 0.8 * np.clip(sun, 0, 1)) + np.float32(colours[2]) * 0.8 * sun
+    leaves: Array = leaf * (1 - 0.8 * np.clip(sun, 0, 1)) + floats(colours[2]) * 0.8 * sun
     return leaves
 
 
 def _paper(rng: np.random.Generator, colours: Sequence[Colour]) -> Array:
     """One even colour with hardly a grain: card, paint, a paper roll. Colours: that one."""
     shade = 1 + 0.012 * noise(rng, falloff=1.6) + 0.008 * noise(rng, falloff=0.3)
-    paper: Array = np.float32(colours[0]) * shade[..., None]
+    paper: Array = floats(colours[0]) * shade[..., None]
     return paper
 
 
@@ -373,7 +378,7 @@ def _photographed(file: str) -> Callable[[np.random.Generator, Sequence[Colour]]
     def draw(_rng: np.random.Generator, colours: Sequence[Colour]) -> Array:
         """A grey photograph in colour. Colours: shadows, middle, lights."""
         grey = _seamless(np.asarray(_sample(file), np.float32) / 255)
-        low, middle, high = (np.float32(colour) for colour in colours)
+        low, middle, high = (floats(colour) for colour in colours)
         rank = np.clip((grey - np.percentile(grey, 2)) / np.ptp(np.percentile(grey, (2, 98))), 0, 1)
         dark = np.clip(rank * 2, 0, 1)[..., None]
         light = np.clip(rank * 2 - 1, 0, 1)[..., None]
