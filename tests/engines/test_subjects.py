@@ -176,6 +176,31 @@ def test_a_cut_out_that_is_cropped_to_its_box_still_stands():
     assert subject.cut_off == set()
 
 
+def test_a_block_that_is_cropped_to_its_box_still_stands():
+    subject = subjects.cut(Image.new("RGBA", (120, 90), (*RED, 254)), model="u2net")
+
+    assert subject.cut_off == set()
+
+
+def test_a_cut_out_that_only_the_lower_edge_cuts_off_is_half_a_figure():
+    picture = Image.new("RGBA", (120, 90))
+    picture.paste((*RED, 255), (30, 20, 90, 90))
+
+    assert subjects.cut(picture, model="u2net").cut_off == {"bottom"}
+
+
+def test_work_in_strips_leaves_no_seams():
+    small = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 30), dtype=np.uint8))
+    size = (301, 523)
+    done = Image.new("L", size)
+
+    for strip in subjects._strips(size, rows=64):
+        done.paste(subjects._enlarged(small, size, strip), strip)
+
+    whole = small.resize(size, Image.Resampling.BILINEAR)
+    assert np.abs(np.asarray(done, int) - np.asarray(whole, int)).max() <= 1
+
+
 def test_the_rim_is_brightest_at_the_edge_and_nothing_inside():
     rim = subjects.inner_rim(disc(), 8)
 

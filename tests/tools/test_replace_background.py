@@ -7,7 +7,7 @@ from PIL import Image
 from tests.tools import generated
 from tools import examples, registry
 from tools.base import SettingsInvalid, ToolError
-from tools.catalog.replace_background import STUDIOS
+from tools.catalog.replace_background import CHOICES, STUDIOS
 from tools.engines import backdrops, generative, images, matting, meaning, remote
 
 UPLOAD = "0198d1f0-0000-7000-8000-0000000000ab"
@@ -43,6 +43,11 @@ def run(tool, photo, **given) -> Image.Image:
 
 def test_the_names_are_those_of_the_backdrops_that_there_are():
     assert set(STUDIOS) == set(backdrops.STUDIOS)
+
+
+@pytest.mark.parametrize("choice", [choice for choice, _name in CHOICES])
+def test_what_the_form_offers_can_be_chosen(tool, choice):
+    assert tool.clean({"background": choice})["background"] == choice
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,12 @@ class AddShadow(Tool):
     artefacts = (MODEL,)
     icon = "sun-dim"
     example = Example("coffee.png", {"background": "#f2f2f2", "opacity": 70})
+    showcase = (
+        {},
+        {"light": "top"},
+        {"light": "right", "softness": 20},
+        {"light": "bottom-left", "softness": 90},
+    )
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:

@@ -52,13 +52,20 @@ class Settings(ImageSettings):
     """The place, where in it the product stands, and how many pictures of it."""
 
     scene = serializers.ChoiceField(
-        choices=list(SCENES.items()), default="oak-window", label=_("Scene")
+        choices=list(SCENES.items()),
+        default="oak-window",
+        label=_("Scene"),
+        style={
+            "widget": "tiles",
+            "pictures": {name: f"img/scenes/{name}.webp" for name in SCENES},
+        },
     )
     scene_description = serializers.CharField(
         default="",
         allow_blank=True,
         max_length=500,
         label=_("In words"),
+        style={"widget": "textarea"},
         help_text=_("Describe the scene instead: it takes the place of the one above."),
     )
     placement_type = serializers.ChoiceField(
@@ -139,6 +146,7 @@ class ProductLifestyle(Tool):
     price = CREDITS["composed"]
     timeout = 600
     example = Example("coffee.png", {"scene": "garden-table"})
+    showcase = tuple({"scene": scene} for scene in SCENES)
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:

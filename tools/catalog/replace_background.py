@@ -40,6 +40,19 @@ STUDIOS = {
 }
 """What the studio backdrops are called."""
 
+CHOICES = [
+    *STUDIOS.items(),
+    ("blur", _("The photo, out of focus")),
+    ("#ffffff", _("White")),
+    ("gradient:#ffffff,#d0d6de", _("White to grey")),
+]
+"""What the form offers; anything else can be typed."""
+
+PICTURES = {
+    choice: f"img/backdrops/{choice if choice in STUDIOS else choice[:8].strip('#')}.webp"
+    for choice, _name in CHOICES
+}
+
 _COLOUR = re.compile("#[0-9a-f]{6}")
 _GRADIENT = re.compile("gradient:(#[0-9a-f]{6}), ?(#[0-9a-f]{6})")
 
@@ -78,20 +91,14 @@ class Settings(ImageSettings):
             "A colour (#ffffff), gradient:#ffffff,#dddddd, blur, a studio backdrop, the id of "
             "an upload, or the address of a picture."
         ),
-        style={
-            "suggestions": [
-                *STUDIOS.items(),
-                ("blur", _("The photo, out of focus")),
-                ("#ffffff", _("White")),
-                ("gradient:#ffffff,#d9dde3", _("White to grey")),
-            ]
-        },
+        style={"choices": CHOICES, "pictures": PICTURES},
     )
     prompt = serializers.CharField(
         default="",
         allow_blank=True,
         max_length=500,
         label=_("In words"),
+        style={"widget": "textarea"},
         help_text=_("Describe the background instead: it takes the place of the one above."),
     )
     model = serializers.ChoiceField(
@@ -155,6 +162,13 @@ class ReplaceBackground(Tool):
     icon = "image-plus"
     timeout = 300
     example = Example("coffee.png", {"background": "marble"})
+    showcase = (
+        {"background": "studio-white"},
+        {"background": "marble", "reflection": True},
+        {"background": "spotlight"},
+        {"background": "gradient:#f6d365,#fda085"},
+        {"background": "blur"},
+    )
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:

@@ -25,8 +25,7 @@ def gradient(
     share = np.linspace(0, 1, size[1], dtype=np.float32)[:, None]
     ends = np.array((top, bottom), np.float32)
     rows = ends[0] * (1 - share) + ends[1] * share
-    # Between two levels, pixels are the upper one as often as it is near: a fixed pattern
-    # (void and cluster would be finer; noise is enough at one level).
+    # Between two levels, the nearer one is drawn more often: the eye sees no step.
     rng = np.random.default_rng(0)
     done = Image.new("RGB", size)
     for first in range(0, size[1], 256):

@@ -5,6 +5,7 @@ import this module: it needs numpy from the start.
 """
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -183,7 +184,7 @@ class _Painter:
         spread = 0.85 - 0.5 * stage.spot
         glow = np.exp(-((away / spread) ** 2))
         ambient = stage.ambient * (1 - 0.55 * stage.spot)
-        return ambient + stage.key * (1 + 0.4 * stage.spot) * glow * self._gobo()
+        return ambient + stage.key * (1 + 0.4 * stage.spot) * glow * self._gobo
 
     def _surface(self) -> Array:
         surface, unit = self.stage.surface, self.unit
@@ -231,7 +232,7 @@ class _Painter:
         # The ground is seen at a slant: a round pool of light is a flat ellipse.
         away = np.hypot((self.x - pool_x) / 1.05, (self.y - self.ground) * 1.5) / unit
         pool = np.exp(-((away / (0.8 - 0.3 * stage.spot)) ** 2))
-        light = stage.ambient * 0.95 + stage.key * 1.05 * pool * self._gobo()
+        light = stage.ambient * 0.95 + stage.key * 1.05 * pool * self._gobo
         behind = np.maximum(self.y - self.edge, 0) / (0.02 * unit)
         light = light * (1 - 0.3 * np.exp(-behind))
         # A little of what is bright behind shows on every ground, seen so flat.
@@ -289,13 +290,9 @@ class _Painter:
 
     # --- Light's obstacles and lights out of focus ---
 
+    @cached_property
     def _gobo(self) -> Array:
-        """How much of the key light comes through, 0 to 1, drawn once for all of the picture."""
-        if not hasattr(self, "_drawn_gobo"):
-            self._drawn_gobo = self._draw_gobo()
-        return self._drawn_gobo
-
-    def _draw_gobo(self) -> Array:
+        """How much of the key light comes through, 0 to 1, for all of the picture."""
         kind = self.stage.gobo
         if kind == "none":
             return np.ones((1, 1), np.float32)

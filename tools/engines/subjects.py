@@ -5,6 +5,7 @@ old background, and would show as a halo. `cut` works out what the subject's own
 there, finds where it stands and where the photo cuts it off.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -80,12 +81,7 @@ def cut(image: Image.Image, *, model: str) -> Subject:
         raise matting.NoSubject
     cropped, mask = rgb.crop(box), alpha.crop(box)
     colours = (_own_colours if own is None else _unfaded)(cropped, mask)
-    return Subject(colours, mask, (box[0], box[1]), image.size, _cut_off(alpha, own is None))
-
-
-def has_own_alpha(image: Image.Image) -> bool:
-    """Whether the picture is a cut-out already, so that no model is needed."""
-    return _own_alpha(image) is not None
+    return Subject(colours, mask, (box[0], box[1]), image.size, _cut_off(alpha, photo=own is None))
 
 
 def _own_alpha(image: Image.Image) -> Image.Image | None:
@@ -118,21 +114,14 @@ def _refined(rgb: Image.Image, mask: Image.Image) -> Image.Image:
     # Only near the edge: the inside of a subject has edges of its own.
     near = _near_edge(rough, radius=2 * radius)
     size = mask.size
-    slope_image, offset_image, near_image, rough_image = (
-        Image.fromarray(field.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
-        for field in (slope, offset, near, rough)
-    )
+    fields = [Image.fromarray(field.astype(np.float32)) for field in (slope, offset, near, rough)]
     done = Image.new("L", size)
-    for top in range(0, size[1], 256):
-        strip = (0, top, size[0], min(top + 256, size[1]))
-        a, b, share, plain = (
-            np.asarray(field.crop(strip))
-            for field in (slope_image, offset_image, near_image, rough_image)
-        )
+    for strip in _strips(size):
+        a, b, share, plain = (np.asarray(_enlarged(field, size, strip)) for field in fields)
         bright = np.asarray(grey.crop(strip), np.float32) / 255
         value = plain + share * (a * bright + b - plain)
         value = np.clip(value, 0, 1) * 255 + 0.5
-        done.paste(Image.fromarray(value.astype(np.uint8)), (0, top))
+        done.paste(Image.fromarray(value.astype(np.uint8)), strip)
     # A little blur takes off the hairs that the photo's grain leaves along the edge. And the
     # model is never quite sure: what is nearly nothing or nearly all becomes that.
     done = done.filter(ImageFilter.GaussianBlur(0.9 * size[0] / small[0]))
@@ -142,6 +131,21 @@ def _refined(rgb: Image.Image, mask: Image.Image) -> Image.Image:
 def _working_size(size: tuple[int, int], pixels: int = WORKING_PIXELS) -> tuple[int, int]:
     factor = min(1.0, (pixels / (size[0] * size[1])) ** 0.5)
     return max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
+
+
+def _strips(size: tuple[int, int], rows: int = 256) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of a few rows each that make up the picture: a large one needs little memory so."""
+    for top in range(0, size[1], rows):
+        yield 0, top, size[0], min(top + rows, size[1])
+
+
+def _enlarged(
+    small: Image.Image, size: tuple[int, int], strip: tuple[int, int, int, int]
+) -> Image.Image:
+    """The strip that a small picture would have in this size."""
+    rows = small.height / size[1]
+    box = (0, strip[1] * rows, small.width, strip[3] * rows)
+    return small.resize((size[0], strip[3] - strip[1]), Image.Resampling.BILINEAR, box)
 
 
 def _without_specks(mask: Any) -> Any:
@@ -187,30 +191,32 @@ def _near_edge(mask: Any, *, radius: int) -> Any:
     return np.clip(8 * spread * (1 - spread), 0, 1)
 
 
-def _cut_off(alpha: Image.Image, photo: bool) -> frozenset[Edge]:
-    """The edges at which a good part of the subject touches the frame.
+def _cut_off(alpha: Image.Image, *, photo: bool) -> frozenset[Edge]:
+    """The edges of the frame that a good part of the subject's breadth or height touches.
 
-    A photo that holds its subject leaves it room; a cut-out is often cropped to its box, so
-    its edge has to be touched along a third of the subject's breadth, and by a flat one.
+    A cut-out that touches all four is cropped to its box: that says nothing of the subject.
     """
     import numpy as np
 
     seen = np.asarray(alpha.resize(_working_size(alpha.size), Image.Resampling.BOX)) > 127
     if not seen.any():
         return frozenset()
-    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
-    breadth, height = np.ptp(columns) + 1, np.ptp(rows) + 1
-    share = 0.12 if photo else 0.6
-    lines: dict[Edge, float] = {
-        "left": seen[:, 0].sum() / height,
-        "right": seen[:, -1].sum() / height,
-        "top": seen[0].sum() / breadth,
-        "bottom": seen[-1].sum() / breadth,
+    touched: dict[Edge, Any] = {
+        "left": seen[:, 0],
+        "right": seen[:, -1],
+        "top": seen[0],
+        "bottom": seen[-1],
     }
-    if not photo:
-        # A box or a bottle that is cropped to its box has a flat foot too: that is no cut.
-        lines["bottom"] = 0.0
-    return frozenset(edge for edge, touched in lines.items() if touched > share)
+    if not photo and all(line.any() for line in touched.values()):
+        return frozenset()
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    breadth, height = int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+    share = 0.12 if photo else 0.3
+    return frozenset(
+        edge
+        for edge, line in touched.items()
+        if line.sum() > share * (height if edge in {"left", "right"} else breadth)
+    )
 
 
 # --- Its colours ----------------------------------------------------------------------------
@@ -235,21 +241,20 @@ def _own_colours(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
     inside = _spread(tiny, np.clip(mean * 20 - 19, 0, 1) + 1e-4 * share)
     outside = _spread(tiny, np.clip(1 - mean * 20, 0, 1) + 1e-4 * (1 - share))
     band = np.clip((1 - _box(share[..., 0], 2)) * 5, 0, 1) * 255
-    inner, outer, near = (
-        Image.fromarray(np.clip(field + 0.5, 0, 255).astype(np.uint8)).resize(
-            rgb.size, Image.Resampling.BILINEAR
-        )
+    fields = [
+        Image.fromarray(np.clip(field + 0.5, 0, 255).astype(np.uint8))
         for field in (inside, outside, band)
-    )
+    ]
     done = rgb.copy()
-    for top in range(0, rgb.height, 256):
-        strip = (0, top, rgb.width, min(top + 256, rgb.height))
-        where = np.nonzero(np.asarray(near.crop(strip)))
+    for strip in _strips(rgb.size):
+        inner, outer, near = (_enlarged(field, rgb.size, strip) for field in fields)
+        where = np.nonzero(np.asarray(near))
         if not len(where[0]):
             continue
-        weight = np.asarray(near.crop(strip))[where][:, None] / np.float32(255)
+        part = rgb.crop(strip)
+        weight = np.asarray(near)[where][:, None] / np.float32(255)
         pixel, own, other = (
-            np.asarray(image.crop(strip))[where].astype(np.float32) for image in (rgb, inner, outer)
+            np.asarray(image)[where].astype(np.float32) for image in (part, inner, outer)
         )
         way = other - own
         length = (way * way).sum(1, keepdims=True)
@@ -257,9 +262,9 @@ def _own_colours(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
         # Colours that are hardly apart say nothing, and need no correction either.
         weight *= np.clip(length / 30**2, 0, 1)
         estimate = pixel - weight * np.clip(gone, 0, 1) * way
-        pixels = np.array(rgb.crop(strip))
+        pixels = np.array(part)
         pixels[where] = np.clip(estimate + 0.5, 0, 255).astype(np.uint8)
-        done.paste(Image.fromarray(pixels), (0, top))
+        done.paste(Image.fromarray(pixels), strip)
     return done
 
 
@@ -305,25 +310,15 @@ def _unfaded(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
         nothing = alpha.point([255] * 3 + [0] * 253)
         done.paste(inner, mask=nothing)
         return done
-    for top in range(0, rgb.height, 256):
-        strip = (0, top, rgb.width, min(top + 256, rgb.height))
+    for strip in _strips(rgb.size):
         mask = np.asarray(alpha.crop(strip), np.float32)[..., None] / 255
         pixel, own = (np.asarray(image.crop(strip), np.float32) for image in (rgb, inner))
         # The fainter the pixel, the coarser its division: trust the inside there.
         bright = np.minimum(pixel / np.maximum(mask, 1 / 255), 255)
         estimate = own + np.clip(mask * 1.5, 0, 1) * (bright - own)
         estimate = np.where(mask == 1, pixel, estimate)
-        done.paste(Image.fromarray(np.clip(estimate + 0.5, 0, 255).astype(np.uint8)), (0, top))
+        done.paste(Image.fromarray(np.clip(estimate + 0.5, 0, 255).astype(np.uint8)), strip)
     return done
-
-
-# --- Where it stands ------------------------------------------------------------------------
-
-
-def cover(alpha: Image.Image) -> float:
-    """The share of the box that the subject fills, 0 to 1."""
-    total = sum(level * count for level, count in enumerate(alpha.histogram()))
-    return total / (255 * alpha.width * alpha.height)
 
 
 def inner_rim(alpha: Image.Image, width: float) -> Image.Image:
