@@ -50,6 +50,8 @@ def test_the_wall_of_that_test_stands():
 
 
 def test_no_runtime_is_loaded_before_a_model_runs():
-    loaded = loaded_by("tools.engines.matting", "tools.engines.weights")
+    doors = ("matting", "weights", "generative", "vision_language")
+    loaded = loaded_by(*(f"tools.engines.{name}" for name in doors))
 
-    assert not loaded & {"onnxruntime", "rembg", "numpy", "scipy", "numba", "torch"}
+    heavy = {"onnxruntime", "rembg", "numpy", "scipy", "numba", "torch", "diffusers", "httpcore"}
+    assert not loaded & heavy
