@@ -11,6 +11,7 @@ from rest_framework import serializers
 from tools.base import Example, ImageSettings, Note, Output, Tool, ToolError, missing_weights
 from tools.engines import generative, instructions, meaning, photographic, weights
 from tools.engines.instructions import Edit
+from tools.failures import of_engines
 from tools.registry import register
 
 CREDITS = {"basic": 1, "diffusion": 3, "provider": 3}
@@ -115,9 +116,10 @@ class ImageToImage(Tool):
         prompt, strength = settings["prompt"], settings["strength"]
         if settings["model"] != "basic":
             model, seed = settings["model"], settings["seed"]
-            painted = generative.edit(
-                image, prompt=prompt, strength=strength, model=model, seed=seed
-            )
+            with of_engines():
+                painted = generative.edit(
+                    image, prompt=prompt, strength=strength, model=model, seed=seed
+                )
             return [Output(image=painted)]
         try:
             edits = instructions.understand(prompt)

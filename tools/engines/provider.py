@@ -76,7 +76,7 @@ class Configuration:
     idempotent: bool = False
     spend: Callable[[], bool] = _unlimited
     patience: remote.Patience = field(
-        default_factory=lambda: remote.Patience(read=180.0, total=300.0)
+        default_factory=lambda: remote.Patience(read=180.0, total=240.0)
     )
     poll_seconds: float = 2.0
     callback: Callback | None = None

@@ -30,7 +30,7 @@ class Configuration:
     url: str = ""
     model: str = ""
     key: str = field(default="", repr=False)
-    patience: remote.Patience = field(default_factory=remote.Patience)
+    patience: remote.Patience = field(default_factory=lambda: remote.Patience(total=90.0))
 
 
 _configuration = Configuration()
