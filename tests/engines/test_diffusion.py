@@ -157,6 +157,19 @@ def test_a_background_is_painted_around_the_subject_and_nowhere_else(tiny):
 
 
 @marked
+def test_a_pipeline_that_knows_words_only_paints_around_the_subject_too(tiny, tmp_path):
+    from tests.engines import tiny_pipelines
+
+    tiny(inpaint=Pipeline(str(tiny_pipelines.save_words_only(tmp_path / "words"))), steps=2)
+
+    made = background()
+
+    kept = np.asarray(subject()) == 255
+    assert np.array_equal(level(made)[kept], level(photo())[kept])
+    assert np.abs(level(made) - level(photo()))[~kept].mean() > 10
+
+
+@marked
 def test_what_is_removed_is_painted_over_and_the_rest_stays(tiny):
     made = generative.remove(photo(), subject(), model="diffusion")
 

@@ -11,6 +11,7 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     StableDiffusionInpaintPipeline,
     StableDiffusionInstructPix2PixPipeline,
+    StableDiffusionPipeline,
     UNet2DConditionModel,
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -21,10 +22,18 @@ SIDE = 64
 
 def save_inpaint(folder: Path) -> Path:
     """Paints where a mask says: latents, mask and masked latents make 9 channels."""
-    scheduler = DDIMScheduler(
+    return _save(StableDiffusionInpaintPipeline, folder, channels=9, scheduler=_ddim())
+
+
+def save_words_only(folder: Path) -> Path:
+    """Makes pictures of words alone, and knows no masks."""
+    return _save(StableDiffusionPipeline, folder, channels=4, scheduler=_ddim())
+
+
+def _ddim() -> DDIMScheduler:
+    return DDIMScheduler(
         beta_schedule="scaled_linear", steps_offset=1, clip_sample=False, set_alpha_to_one=False
     )
-    return _save(StableDiffusionInpaintPipeline, folder, channels=9, scheduler=scheduler)
 
 
 def save_edit(folder: Path) -> Path:

@@ -157,6 +157,7 @@ _REPAINTED = 0.75
 """How much of a reference is painted anew: its colours and planes stay."""
 _NO_SECOND_SUBJECT = "second object, duplicate, text, watermark, blurry, deformed"
 _NO_THING = "object, person, animal, text, watermark, blurry, deformed"
+_MULTIPLE = 16  # pixels; what every architecture can halve as often as it has to
 _USUAL_SIDE = 1024  # pixels, for models that don't say on what they learned
 
 
@@ -194,7 +195,7 @@ def _made(
     pipeline = _pipeline(task)
     side = _side(pipeline)
     for pixels in (side * side, side * side // 2):
-        frame = painting.frame_within(size, pixels=pixels, multiple=8)
+        frame = painting.frame_within(size, pixels=pixels, multiple=_MULTIPLE)
         asked = {
             "prompt": prompt,
             "negative_prompt": negative_prompt,
