@@ -3,13 +3,12 @@
 import re
 from collections.abc import Iterable
 from typing import Any, get_args
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 from tools import outside, registry
-from tools.engines import provider
+from tools.engines import provider, remote
 
 _HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -68,8 +67,7 @@ def check_buckets(**_: Any) -> Iterable[CheckMessage]:
 def check_services(**_: Any) -> Iterable[CheckMessage]:
     """What the operator says of services outside must be something that can be called."""
     for name, service in (("VLM", settings.VLM), ("PROVIDER", settings.PROVIDER)):
-        parts = urlsplit(service["url"])
-        if service["url"] and not (parts.scheme in {"http", "https"} and parts.hostname):
+        if service["url"] and not remote.is_address(service["url"]):
             yield Error(
                 f"STUDIO_{name}_URL is {service['url']!r}, which is no http or https address.",
                 hint="Write the base of the API, such as https://api.example.com/v1.",

@@ -224,6 +224,9 @@ def test_an_address_elsewhere_that_is_not_public_is_not_asked(service):
         b'{"data": [{"b64_json": "bm8gcGljdHVyZQ=="}]}',
         b'{"data": [{"url": "file:///etc/passwd"}]}',
         b'{"data": [{"url": "data:image/png;base64,%"}]}',
+        b'{"data": [{"url": "http://["}]}',
+        b'{"data": [{"url": "http://a.example:99999/x"}]}',
+        b'{"data": [{"url": ""}]}',
     ],
 )
 def test_an_answer_that_is_no_picture_is_a_bad_answer(service, content):
@@ -375,6 +378,7 @@ def test_a_hiccup_while_waiting_is_nothing(service, setup):
         ({"status": "succeeded", "output": {"url": "x"}}, remote.BadAnswer),
         ({"status": "processing", "urls": None}, remote.BadAnswer),
         ({"status": "processing", "urls": {"get": "http://127.0.0.1:1/x"}}, remote.BadAnswer),
+        ({"status": "processing", "urls": {"get": "http://["}}, remote.BadAnswer),
     ],
 )
 def test_a_job_may_end_badly(service, setup, outcome, error):

@@ -206,9 +206,19 @@ def test_a_name_that_leads_nowhere_is_unreachable(call, address):
         call(url=address)
 
 
-def test_no_other_scheme_is_spoken(call):
+@pytest.mark.parametrize(
+    "address",
+    [
+        "file:///etc/passwd",
+        "http://[",
+        "http://a.example:99999/",
+        "http://a.example:x/",
+        "http:///",
+    ],
+)
+def test_what_is_no_web_address_is_not_called(call, address):
     with pytest.raises(remote.BadAnswer):
-        call(url="file:///etc/passwd")
+        call(url=address)
 
 
 def test_an_address_that_an_answer_named_must_be_public(service, call):

@@ -357,6 +357,8 @@ def _fetched(errand: _Errand, address: str) -> bytes:
 
 def _is_own(address: str) -> bool:
     """Whether an address is on the very server that the operator named."""
+    if not remote.is_address(address):
+        return False
     named, ours = urlsplit(address), urlsplit(_configuration.url)
     return (named.scheme, named.netloc) == (ours.scheme, ours.netloc)
 
@@ -435,7 +437,7 @@ def _asked_after(
     except (LookupError, TypeError) as exc:
         raise remote.BadAnswer(_service(), "a job without an address") from exc
     if not _is_own(address):  # or it would be told the key
-        raise remote.BadAnswer(_service(), f"a job at {remote.host(address)}")
+        raise remote.BadAnswer(_service(), f"a job at {address[:80]!r}")
     request = remote.Request(
         method="GET" if what == "get" else "POST",
         url=address,

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import random
+import re
 import secrets
 import socket
 import ssl
@@ -35,6 +36,7 @@ USER_AGENT = "AI-Image-Studio/1.0"
 
 _EXPLANATION = 64 * 1024  # bytes of a refusal that are read
 _PORTS = {"http": 80, "https": 443}
+_WRITABLE = re.compile(r"[!-~]+")  # what a request line can hold
 _DETAIL = 300  # characters of it that are kept
 
 
@@ -213,8 +215,8 @@ class _Try:
     def run(self) -> Answer:
         import httpcore
 
-        if urlsplit(self.request.url).scheme not in _PORTS:
-            raise self._unusable("an address that is neither http nor https")
+        if not is_address(self.request.url):
+            raise self._unusable("an address that can't be called")
         try:
             url = httpcore.URL(self.request.url)
             stream = self._connected(url)
@@ -443,6 +445,18 @@ def unset(wanted: Mapping[str, str], *, what: str) -> str | None:
     return f"{what} Set {' and '.join(names)}." if names else None
 
 
+def is_address(url: str) -> bool:
+    """Whether this is an http or https address, as far as its looks can tell."""
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+        return named and bool(_WRITABLE.fullmatch(url))
+    except ValueError:  # brackets that hold no address, a port that is none
+        return False
+
+
 def host(url: str) -> str:
-    """Host and port of an address, as people know a service."""
+    """Host and port of an address, as people know a service; all of it, if it is none."""
+    if not is_address(url):
+        return url[:_DETAIL]
     return urlsplit(url).netloc.rpartition("@")[2]
