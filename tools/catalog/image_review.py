@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from PIL import Image
 from rest_framework import serializers
 
-from tools.base import Output, Tool, ToolSettings, missing_weights
+from tools.base import Example, Output, Tool, ToolSettings, missing_weights
 from tools.engines import reading, reviewing, weights
 from tools.engines.reviewing import Measures
 from tools.registry import register
@@ -372,6 +372,7 @@ class ImageReview(Tool):
     output = "json"
     artefacts = (reviewing.MODEL, reading.DETECTION, reading.RECOGNITION)
     icon = "clipboard-check"
+    example = Example("coffee.png")
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
