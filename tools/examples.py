@@ -21,6 +21,10 @@ SIZE = (560, 420)
 OPTION_SIZE = (192, 144)
 """Pixels of the picture of an option, twice what a form shows."""
 MAX_BYTES = 25 * 1024
+NEARLY = 1.1
+"""How far a result's shape may be from a frame's to be cut to it."""
+GREY = (226, 225, 222)
+"""What is seen beside a result of another shape, in light and dark alike."""
 REASONS = 2
 """Sentences of a report that a card has room for."""
 QUALITIES = range(85, 20, -5)
@@ -45,7 +49,7 @@ def make(tool: Tool, example: Example) -> tuple[Image.Image, Image.Image | str]:
         return shown, _in_words(output.data)
     if output.image is None:
         return shown, output.text or ""
-    return shown, ImageOps.fit(output.image, SIZE)
+    return shown, _framed(output.image, SIZE)
 
 
 def options(tool: Tool) -> dict[Path, dict[str, str]]:
@@ -63,7 +67,18 @@ def make_option(tool: Tool, example: Example, chosen: Mapping[str, Any]) -> Imag
     made = _output(tool, example, original(example), chosen).image
     if made is None:
         raise ValueError(f"{tool.slug} makes no pictures to show its options with.")
-    return ImageOps.fit(made, OPTION_SIZE)
+    return _framed(made, OPTION_SIZE)
+
+
+def _framed(made: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """A result in a frame of this size: filled, or whole on grey where its shape is the point."""
+    fills = (made.width * size[1]) / (made.height * size[0])
+    if 1 / NEARLY < fills < NEARLY:
+        return ImageOps.fit(made, size)
+    frame = Image.new("RGB", size, GREY)
+    inside = ImageOps.contain(images.flattened(made, colour=GREY), size)
+    frame.paste(inside, ((size[0] - inside.width) // 2, (size[1] - inside.height) // 2))
+    return frame
 
 
 def _output(

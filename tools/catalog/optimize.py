@@ -160,7 +160,7 @@ class Optimize(Tool):
     price = 0
     engines = ("cpu",)
     icon = "image-down"
-    example = Example("coffee.png", {"preset": "pinterest-pin"})
+    example = Example("coffee.png", {"preset": "instagram-square"})
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
