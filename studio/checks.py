@@ -73,6 +73,12 @@ def check_services(**_: Any) -> Iterable[CheckMessage]:
                 hint="Write the base of the API, such as https://api.example.com/v1.",
                 id="studio.E005",
             )
+        if service["key"] and not remote.is_writable(service["key"]):
+            yield Error(
+                f"STUDIO_{name}_KEY has spaces, line breaks or other characters that no key has.",
+                hint="Copy it once more, without quotes.",
+                id="studio.E009",
+            )
     if settings.PROVIDER["protocol"] not in get_args(provider.Protocol):
         yield Error(
             f"STUDIO_PROVIDER_PROTOCOL is {settings.PROVIDER['protocol']!r}.",

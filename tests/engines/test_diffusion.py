@@ -253,6 +253,35 @@ def test_a_canvas_that_is_too_large_for_the_memory_is_halved_once(tiny, monkeypa
 
 
 @marked
+def test_a_pipeline_makes_room_for_the_other_where_both_are_too_much(tiny, monkeypatch):
+    monkeypatch.setattr(diffusion, "_loaded", {})
+    plain = diffusion._load
+
+    def load(folder, task):
+        if diffusion._loaded:
+            raise weights.ModelOutOfMemory
+        return plain(folder, task)
+
+    monkeypatch.setattr(diffusion, "_load", load)
+
+    for work in (edit, background):
+        assert work().size == SIDES
+        assert len(diffusion._loaded) == 1
+
+
+@marked
+def test_a_pipeline_that_is_too_large_alone_is_out_of_memory(tiny, monkeypatch):
+    def load(folder, task):
+        raise weights.ModelOutOfMemory
+
+    monkeypatch.setattr(diffusion, "_loaded", {})
+    monkeypatch.setattr(diffusion, "_load", load)
+
+    with pytest.raises(weights.ModelOutOfMemory):
+        edit()
+
+
+@marked
 @pytest.mark.parametrize("message", ["DefaultCPUAllocator: can't allocate memory", "CUDA"])
 def test_memory_that_ran_out_is_told_from_other_errors(tiny, monkeypatch, message):
     import torch

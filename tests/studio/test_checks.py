@@ -150,3 +150,12 @@ def test_the_sizes_of_a_provider_must_be_sizes(settings, sizes):
 
     [refusal] = refusals(checks.check_services)
     assert refusal.startswith("studio.E008: STUDIO_PROVIDER_SIZES is")
+
+
+@pytest.mark.parametrize("key", ["sk-1\n", "sk 1", "\u201csk-1\u201d"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(settings, key):
+    settings.PROVIDER = {**settings.PROVIDER, "key": key}
+
+    [refusal] = refusals(checks.check_services)
+    assert refusal.startswith("studio.E009: STUDIO_PROVIDER_KEY has")
+    assert "sk" not in refusal

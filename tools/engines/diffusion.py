@@ -6,12 +6,14 @@ is downloaded while the studio runs: a pipeline is a folder, or a name on the Hu
 with the commit that was fetched beforehand.
 """
 
+import gc
 import importlib.util
 import inspect
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -209,6 +211,7 @@ def _made(
             return frame.lift(_run(pipeline, asked, seed=seed))
         except weights.ModelOutOfMemory as exc:
             short_of_memory = exc
+            _keep_only(_chosen(task)[0].folder)
     raise short_of_memory
 
 
@@ -229,37 +232,56 @@ def _run(pipeline: Any, asked: Mapping[str, Any], *, seed: int) -> Image.Image:
     told = {name: value for name, value in asked.items() if name in known}
     # On the CPU whatever the device, so that a seed means the same on every host.
     generator = torch.Generator("cpu").manual_seed(seed)
-    try:
-        with torch.inference_mode():
-            made: Image.Image = pipeline(**told, generator=generator).images[0]
-    except (MemoryError, torch.OutOfMemoryError) as exc:
-        raise _out_of_memory(exc) from exc
-    except RuntimeError as exc:
-        if "allocate memory" not in str(exc):  # torch has no type for it on the CPU
-            raise
-        raise _out_of_memory(exc) from exc
+    with _memory_errors(), torch.inference_mode():
+        made: Image.Image = pipeline(**told, generator=generator).images[0]
     return made.convert("RGB")
 
 
-def _out_of_memory(exc: BaseException) -> weights.ModelOutOfMemory:
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """One error for memory that ran out, whosever it was."""
     import torch
 
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return weights.ModelOutOfMemory(str(exc))
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as exc:
+        raise weights.ModelOutOfMemory(str(exc)) from exc
+    except RuntimeError as exc:
+        if "allocate memory" not in str(exc):  # torch has no type for it on the CPU
+            raise
+        raise weights.ModelOutOfMemory(str(exc)) from exc
 
 
 _loaded: dict[Path, Any] = {}
-_loading = threading.Lock()
+_loading = threading.RLock()
 
 
 def _pipeline(task: Task) -> Any:
-    """The pipeline for a task, loaded once per process."""
+    """The pipeline for a task, loaded once per process; the other one makes room if it must."""
     folder = _chosen(task)[0].folder
     with _loading:
         if folder not in _loaded:
-            _loaded[folder] = _load(folder, task)
+            try:
+                _loaded[folder] = _load(folder, task)
+            except weights.ModelOutOfMemory:
+                if not _keep_only(folder):
+                    raise
+                _loaded[folder] = _load(folder, task)
         return _loaded[folder]
+
+
+def _keep_only(folder: Path) -> bool:
+    """Let go of all other pipelines; whether there was one."""
+    import torch
+
+    with _loading:
+        others = [other for other in _loaded if other != folder]
+        for other in others:
+            del _loaded[other]
+    gc.collect()  # pipelines refer to themselves
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return bool(others)
 
 
 def _load(folder: Path, task: Task) -> Any:
@@ -284,13 +306,14 @@ def _load(folder: Path, task: Task) -> Any:
     if "safety_checker" in index:
         # It replaces pictures by black ones, often wrongly, and says nothing to the user.
         options = {"safety_checker": None, "requires_safety_checker": False}
-    pipeline = kind.from_pretrained(
-        str(folder),
-        dtype=torch.float16 if on_gpu else torch.float32,
-        variant="fp16" if halved else None,
-        use_safetensors=True,  # anything else could run code of its own while it is read
-        local_files_only=True,
-        **options,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to("cuda" if on_gpu else "cpu")
+    with _memory_errors():
+        pipeline = kind.from_pretrained(
+            str(folder),
+            dtype=torch.float16 if on_gpu else torch.float32,
+            variant="fp16" if halved else None,
+            use_safetensors=True,  # anything else could run code of its own while it is read
+            local_files_only=True,
+            **options,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline.to("cuda" if on_gpu else "cpu")

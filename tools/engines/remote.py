@@ -36,7 +36,7 @@ USER_AGENT = "AI-Image-Studio/1.0"
 
 _EXPLANATION = 64 * 1024  # bytes of a refusal that are read
 _PORTS = {"http": 80, "https": 443}
-_WRITABLE = re.compile(r"[!-~]+")  # what a request line can hold
+_WRITABLE = re.compile(r"[!-~]+")
 _DETAIL = 300  # characters of it that are kept
 
 
@@ -445,12 +445,17 @@ def unset(wanted: Mapping[str, str], *, what: str) -> str | None:
     return f"{what} Set {' and '.join(names)}." if names else None
 
 
+def is_writable(word: str) -> bool:
+    """Whether the first lines of a request can hold this word: ASCII, nothing invisible."""
+    return bool(_WRITABLE.fullmatch(word))
+
+
 def is_address(url: str) -> bool:
     """Whether this is an http or https address, as far as its looks can tell."""
     try:
         parts = urlsplit(url)
         named = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
-        return named and bool(_WRITABLE.fullmatch(url))
+        return named and is_writable(url)
     except ValueError:  # brackets that hold no address, a port that is none
         return False
 
