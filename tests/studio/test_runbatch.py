@@ -1,6 +1,7 @@
 """`manage.py runbatch`: files and folders through real workers, from a terminal."""
 
 import io
+import json
 import os
 import signal
 import sys
@@ -510,3 +511,34 @@ def test_a_local_account_gets_credits_again_when_another_batch_took_them(
     assert batch.state == "running"
     assert thieves == []
     assert ledger.balance(alice) == (0, 3)
+
+
+def test_a_report_is_saved_as_json(used_place, tmp_path, pictures):
+    photos = fill(tmp_path / "photos", pictures, "a.jpg")
+    out = tmp_path / "out"
+
+    done = used_place.run("runbatch", photos, "--tool", "image-review", "--out", out)
+
+    assert done.returncode == 0, done.stderr
+    assert tree(out) == {"a.json"}
+    assert json.loads((out / "a.json").read_text())["rules"]
+
+
+def test_a_setting_takes_a_picture_of_this_machine(used_place, tmp_path, pictures):
+    photos = fill(tmp_path / "photos", pictures, "a.jpg")
+    backdrop = tmp_path / "backdrop.png"
+    Image.new("RGB", (64, 64), (0, 200, 0)).save(backdrop)
+    out = tmp_path / "out"
+    ask = ("runbatch", photos, "--tool", "replace-background", "--set", "shadow=no", "--out", out)
+
+    done = used_place.run(*ask, "--set", f"background={backdrop}")
+    lost = used_place.run(*ask, "--set", f"background={tmp_path / 'gone.png'}")
+    broken = used_place.run(*ask, "--set", f"background={__file__}")
+
+    assert done.returncode == 0, done.stderr
+    red, green, blue = picture_at(out / "a.png").convert("RGB").getpixel((1, 1))
+    assert green > red + 50
+    assert green > blue + 50
+    assert lost.returncode == 1
+    assert "--set background: Give a colour" in lost.stderr
+    assert "--set background: This is a" in broken.stderr

@@ -158,7 +158,7 @@ class Optimize(Tool):
     name = _("Optimize")
     description = _("Resize, convert and compress for the web, a network or a marketplace.")
     price = 0
-    engines = ("cpu",)
+    engines = ("cpu", "gpu")
     icon = "image-down"
     example = Example("coffee.png", {"preset": "instagram-square"})
     Settings = Settings
