@@ -34,9 +34,9 @@ def error(alpha: Image.Image, truth: Image.Image) -> float:
     return float(np.abs(difference).mean())
 
 
-@pytest.mark.parametrize("side", [300, 1600])
+@pytest.mark.parametrize("side", [200, 700])
 def test_alpha_follows_hair_that_the_mask_blurs(side, monkeypatch):
-    monkeypatch.setattr(edges, "SOLVED_SIDE", 320)
+    monkeypatch.setattr(edges, "SOLVED_SIDE", 240)
     truth = fringe(side)
     mask = coarse(truth)
 
@@ -46,9 +46,9 @@ def test_alpha_follows_hair_that_the_mask_blurs(side, monkeypatch):
     assert error(done.getchannel("A"), truth) < error(mask, truth) / 2
 
 
-@pytest.mark.parametrize("side", [300, 900])
+@pytest.mark.parametrize("side", [200, 700])
 def test_the_old_backdrop_is_taken_out_of_the_edge(side, monkeypatch):
-    monkeypatch.setattr(edges, "SOLVED_SIDE", 320)
+    monkeypatch.setattr(edges, "SOLVED_SIDE", 240)
     truth = fringe(side)
 
     done = np.asarray(edges.refine(mixed(truth), coarse(truth))).astype(int)
@@ -70,7 +70,7 @@ def test_a_mask_that_is_sure_of_nothing_is_the_alpha_as_it_is():
 
 
 def test_twice_the_same_is_the_same_and_the_original_is_left_alone():
-    truth = fringe(200)
+    truth = fringe(120)
     image, mask = mixed(truth), coarse(truth)
     before = image.tobytes(), mask.tobytes()
 
