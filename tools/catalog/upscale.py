@@ -23,7 +23,10 @@ class Settings(ImageSettings):
         choices=[(scale, f"{scale}×") for scale in upscaling.SCALES],
         default=2,
         label=_("Scale"),
-        help_text=_("How many times as wide and high. The result may have up to 100 MP."),
+        help_text=_(
+            "How many times as wide and high. A result above 48 MP costs twice as much; "
+            "100 MP is the most."
+        ),
         style={"widget": "segmented"},
     )
     model = serializers.ChoiceField(
