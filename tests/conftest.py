@@ -1,6 +1,7 @@
 """Fixtures that every suite shares."""
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import pytest
 import redis
@@ -87,3 +88,21 @@ def run_jobs(valkey, django_capture_on_commit_callbacks) -> Callable[[], int]:
 
     assert connection.vendor in {"postgresql", "sqlite"}
     return drain
+
+
+@pytest.fixture(scope="session")
+def _tiles_drawn_small() -> Callable[..., object]:
+    """What `small_tiles` draws is drawn once for all tests."""
+    from tools.engines import textures
+
+    return lru_cache(textures.tile.__wrapped__)
+
+
+@pytest.fixture
+def small_tiles(monkeypatch, _tiles_drawn_small) -> None:
+    """Materials of a quarter of their side: the same arithmetic, a sixteenth of the work."""
+    from tools.engines import rendering, textures
+
+    monkeypatch.setattr(textures, "SIDE", 256)
+    monkeypatch.setattr(rendering, "SIDE", 256)
+    monkeypatch.setattr(textures, "tile", _tiles_drawn_small)

@@ -38,7 +38,9 @@ def test_there_and_back_is_where_it_was():
 
 @pytest.mark.parametrize("around", [(255, 150, 60), (10, 12, 40), (90, 200, 90), (255, 255, 255)])
 def test_colours_stay_honest(around):
-    matched = blending.match(patches(), Image.new("RGB", (20, 20), around), furthest=0.02)
+    surroundings = Image.new("RGB", (20, 20), around)
+
+    matched = blending.match(patches(), surroundings, tint=1, light=1, furthest=0.02)
 
     assert moved(patches(), matched).max() <= 0.02 + 0.006  # and a step of the colour table
 

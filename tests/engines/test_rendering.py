@@ -13,15 +13,7 @@ SIZE = (90, 68)
 LOFT = scenes.SCENES["loft"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small():
-    """Tiles of a quarter of the side: the arithmetic is the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(textures, "SIDE", 256)
-        patch.setattr(rendering, "SIDE", 256)
-        textures.tile.cache_clear()
-        yield
-    textures.tile.cache_clear()
+pytestmark = pytest.mark.usefixtures("small_tiles")
 
 
 def render(stage, size=SIZE, ground=0.85, **how) -> np.ndarray:
@@ -115,8 +107,8 @@ def test_things_far_away_are_smaller(monkeypatch):
     assert far > 1.3 * near > 4
 
 
-@pytest.mark.parametrize("size", [(1, 1), (8, 8), (500, 8), (8, 500), (333, 217)])
-@pytest.mark.parametrize("ground", [None, 0.0, 0.5, 1.0, 1.4])
+@pytest.mark.parametrize("size", [(1, 1), (500, 8), (8, 500)])
+@pytest.mark.parametrize("ground", [None, 0.0, 0.5, 1.4])
 def test_any_size_and_any_ground_will_do(size, ground):
     image = rendering.render(STAGES["evening-lights"], size, ground=ground).image
 

@@ -83,6 +83,15 @@ def test_softness_softens_it(stands):
     assert steepest[1] < 0.5 * steepest[0]
 
 
+def test_softness_reaches_the_far_end_of_the_shadow():
+    hard, soft = (
+        np.abs(np.diff(dark(light="left", softness=softness)[:, AT[0] + 150 : AT[0] + 190], axis=0))
+        for softness in (0.0, 1.0)
+    )
+
+    assert 0 < soft.max() < 0.4 * hard.max()
+
+
 @pytest.mark.parametrize("stands", [True, False])
 def test_opacity_darkens_it_and_none_is_none(stands):
     sums = [dark(opacity=opacity, stands=stands).sum() for opacity in (0.0, 0.3, 1.0)]

@@ -13,6 +13,9 @@ from tools.engines import backdrops, generative, images, matting, meaning, remot
 UPLOAD = "0198d1f0-0000-7000-8000-0000000000ab"
 
 
+pytestmark = pytest.mark.usefixtures("small_tiles")
+
+
 @pytest.fixture
 def tool():
     return registry.get("replace-background")
