@@ -54,6 +54,17 @@ TEXTS = {
         "“{part}” was not understood, so nothing was changed. Say what to do with the whole "
         "photo, its subject or its background, such as {examples}, or choose another model."
     ),
+    "mask_empty": _(
+        "The mask has nothing white in it, so nothing would be removed. Paint over what is to go."
+    ),
+    "mask_too_large": _(
+        "The mask covers nearly all of the image: nothing is left to fill it with. "
+        "Paint over less, or crop the image instead."
+    ),
+    "mask_wrong_size": _(
+        "The mask has {mask_w} × {mask_h} px, the image {w} × {h} px. "
+        "Use a mask of the image's size."
+    ),
     "model_out_of_memory": _(
         "The model ran out of memory on this image. We tried once at a smaller size. "
         "Use a smaller image or another model."
@@ -107,6 +118,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "file_unreadable": {"reason": "?"},
     **{code: {"service": _("a service outside")} for code in TEXTS if code.startswith("engine_")},
     "instruction_not_understood": {"part": "?", "examples": _("“a bit warmer”")},
+    "mask_wrong_size": {"mask_w": "?", "mask_h": "?", "w": "?", "h": "?"},
     "worker_lost": {"n": 5},
     "row_invalid": {"detail": ""},
     "settings_invalid": {"detail": ""},

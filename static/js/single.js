@@ -63,6 +63,8 @@ function empty() {
   if (preview.src.startsWith("blob:")) URL.revokeObjectURL(preview.src);
   preview.removeAttribute("src");
   form.elements.upload.value = "";
+  delete form.elements.upload.dataset.width;
+  delete form.elements.upload.dataset.height;
   at("file").value = ""; // it goes up on its own, not with the form
   delete stage.dataset.full;
   at("chosen").hidden = true;
@@ -104,6 +106,8 @@ async function choose(file) {
   if (answer.message) return refuse(file, answer.message);
   if (!stage) return leaveFor(answer.upload);
   form.elements.upload.value = answer.upload;
+  form.elements.upload.dataset.width = answer.width;
+  form.elements.upload.dataset.height = answer.height;
   // The browser can't show every kind of file; it can show our thumbnail.
   if (!at("preview").naturalWidth) at("preview").src = answer.thumbnail;
   tell();

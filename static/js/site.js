@@ -5,6 +5,7 @@ import "htmx.org";
 import "./site/connection.js";
 import "./site/copy.js";
 import "./site/failures.js";
+import "./site/mask.js";
 import "./site/menus.js";
 import "./site/pictures.js";
 import "./site/renaming.js";

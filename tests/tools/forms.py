@@ -26,7 +26,9 @@ class Form(HTMLParser):
 
     @property
     def controls(self) -> list[tuple[str, dict[str, str | None]]]:
-        return [(tag, given) for tag, given in self.tags if tag in {"input", "select", "textarea"}]
+        """Those that are sent: a control without a name is for the page alone."""
+        tags = {"input", "select", "textarea"}
+        return [(tag, given) for tag, given in self.tags if tag in tags and "name" in given]
 
     def sent(self) -> QueryDict:
         """What a browser sends when nobody has touched anything."""
@@ -47,7 +49,7 @@ class Form(HTMLParser):
                 self._chosen = given["value"]
         elif tag == "input":
             ticked = given["type"] not in {"radio", "checkbox"} or "checked" in given
-            if ticked and "disabled" not in given:
+            if ticked and "disabled" not in given and "name" in given:
                 self._sent.append((given["name"], given.get("value") or ""))
 
     handle_startendtag = handle_starttag

@@ -679,7 +679,7 @@ _SHADES: dict[str, tuple[float, int]] = {
 @cache
 def _colour_names() -> dict[str, Colour]:
     """Names of colours, in one word."""
-    css = {name: ImageColor.getrgb(value)[:3] for name, value in ImageColor.colormap.items()}
+    css = {name: ImageColor.getrgb(name)[:3] for name in ImageColor.colormap}
     return {**css, **_MORE_COLOURS, "green": (46, 139, 74), "grey": (128, 128, 128)}
 
 

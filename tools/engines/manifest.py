@@ -304,5 +304,19 @@ MANIFEST: dict[str, Artefact] = {
             kind="default",
             sources=(_rapidocr("PP-OCRv6_rec_small.onnx"),),
         ),
+        Artefact(
+            name="lama",
+            file="lama_fp32.onnx",
+            sha256="1faef5301d78db7dda502fe59966957ec4b79dd64e16f03ed96913c7a4eb68d6",
+            size=208_044_816,
+            licence="Apache-2.0",
+            kind="extra",
+            sources=(
+                Address(
+                    "https://huggingface.co/Carve/LaMa-ONNX/resolve/"
+                    "c3c0c9e468934d62e79c329e35d82dd09ff8c444/lama_fp32.onnx"
+                ),
+            ),
+        ),
     )
 }
