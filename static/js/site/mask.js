@@ -75,6 +75,8 @@ class Painting {
       this.#begin(this.#place(event));
     });
     canvas.addEventListener("pointermove", (event) => {
+      // A pointer that lies still, where the dialog has come up below it, moves no brush.
+      if (!this.stroke && !event.movementX && !event.movementY) return;
       this.#hover(this.#place(event));
       if (!this.stroke) return;
       const events = event.getCoalescedEvents?.() ?? [];
@@ -191,7 +193,8 @@ class Painting {
       brush.globalCompositeOperation = tool === "eraser" ? "destination-out" : "source-over";
       brush.lineWidth = diameter;
       brush.beginPath();
-      brush.moveTo(points[0].x, points[0].y);
+      // A line of no length is not drawn: a dot is a very short one.
+      brush.moveTo(points[0].x - 0.01, points[0].y);
       for (const { x, y } of points) brush.lineTo(x, y);
       brush.stroke();
     }
