@@ -8,7 +8,7 @@ from PIL import Image
 from rest_framework import serializers
 
 from tools import failures
-from tools.base import Output, Tool, ToolSettings, missing_weights
+from tools.base import Example, Output, Tool, ToolSettings, missing_weights
 from tools.engines import describing, faces, reading, recognising, vision_language, weights
 from tools.engines.vocabulary import NAMES
 from tools.registry import register
@@ -128,6 +128,7 @@ class AltText(Tool):
         reading.RECOGNITION,
     )
     icon = "text-quote"
+    example = Example("coffee.png")
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:

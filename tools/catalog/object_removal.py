@@ -17,6 +17,7 @@ from tools.base import (
     missing_weights,
 )
 from tools.engines import generative, removing, weights
+from tools.failures import of_engines
 from tools.registry import register
 
 LOCAL = ("patchmatch", "lama")
@@ -95,7 +96,8 @@ class ObjectRemoval(Tool):
         model = settings["model"]
         if model in LOCAL:
             return [Output(image=removing.remove(image, mask, model=model))]
-        return [Output(image=generative.remove(image, mask, model=model))]
+        with of_engines():
+            return [Output(image=generative.remove(image, mask, model=model))]
 
     def unavailable_reason(self, settings: Mapping[str, Any] | None = None) -> str | None:
         """LaMa's weights that are missing, or a generative model that is not set up."""
