@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tools import examples
 from tools.engines import faces
@@ -47,6 +47,13 @@ def test_two_faces_come_from_left_to_right():
 )
 def test_things_have_no_faces(name):
     assert faces.find(photo(name)) == []
+
+
+def test_a_cup_and_a_spoon_are_no_face_in_any_size():
+    cup = photo("coffee.png")
+
+    for size in ((560, 420), (300, 225), (900, 675)):
+        assert faces.find(ImageOps.fit(cup, size)) == []
 
 
 def test_most_small_portraits_have_one_and_things_of_that_size_have_none():

@@ -1,8 +1,8 @@
 """Find faces that look at the camera.
 
 The detectors are two Haar cascades (Viola and Jones; trained by Rainer Lienhart) that OpenCV 4
-carries. Either alone sees faces in coins and cells; where both see one, there nearly always is
-one. They find upright faces seen from the front, and miss profiles and tilted heads.
+carries. Either alone sees a face in a spoon now and then; where both see one, there nearly always
+is one. They find upright faces seen from the front, and miss profiles and tilted heads.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from PIL import Image
 if TYPE_CHECKING:
     import numpy as np
 
-VERSION = "haar frontalface_alt2+default"
+VERSION = "haar frontalface_alt2+alt"
 
 SEEN_AT = 960
 """Pixels of the longer side that the detectors look at."""
@@ -57,7 +57,7 @@ def find(image: Image.Image) -> list[Face]:
     least = max(LEAST_PIXELS, round(min(size) * SMALLEST))
     found = [
         _in_full(left, top, side, scale=scale, within=image.size)
-        for left, top, side in _detected("frontalface_alt2", grey, least=least, neighbours=4)
+        for left, top, side in _detected("frontalface_alt2", grey, least=least, neighbours=6)
         if _confirmed(grey, left, top, side)
     ]
     return sorted(found, key=lambda face: (face.left, face.top))
@@ -66,7 +66,7 @@ def find(image: Image.Image) -> list[Face]:
 def warm() -> None:
     """Load the detectors now rather than with the first picture."""
     _cascade("frontalface_alt2")
-    _cascade("frontalface_default")
+    _cascade("frontalface_alt")
 
 
 def _confirmed(grey: "np.ndarray[Any, Any]", left: int, top: int, side: int) -> bool:
@@ -75,7 +75,7 @@ def _confirmed(grey: "np.ndarray[Any, Any]", left: int, top: int, side: int) -> 
     around = grey[max(0, top - margin) : top + side + margin]
     around = around[:, max(0, left - margin) : left + side + margin]
     least = max(LEAST_PIXELS, side * 6 // 10)
-    found = _detected("frontalface_default", around, least=least, neighbours=3)
+    found = _detected("frontalface_alt", around, least=least, neighbours=5)
     return any(other < side * 1.6 for _left, _top, other in found)
 
 
