@@ -78,6 +78,7 @@ class Settings(ToolSettings):
         default=125,
         label=_("Longest"),
         help_text=_("Characters. Screen readers read 125 without a pause."),
+        style={"more": True},
     )
     keywords = serializers.CharField(
         default="",

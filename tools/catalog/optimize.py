@@ -109,18 +109,20 @@ class Settings(ImageSettings):
         label=_("Canvas"),
         help_text=_("Colour of the canvas, and of what lies behind transparency on it."),
         style={
+            "more": True,
             "swatches": [
                 ("#ffffff", _("White")),
                 ("#f2f2f2", _("Light grey")),
                 ("#000000", _("Black")),
                 ("transparent", _("Transparent")),
-            ]
+            ],
         },
     )
     enlarge = serializers.BooleanField(
         default=False,
         label=_("Enlarge small pictures"),
         help_text=_("Makes them no sharper: the tool Upscale does."),
+        style={"more": True},
     )
     format = serializers.ChoiceField(
         choices=[("webp", "WebP"), ("avif", "AVIF"), ("jpg", "JPG"), ("png", "PNG")],

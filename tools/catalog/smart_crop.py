@@ -102,6 +102,7 @@ class Settings(ImageSettings):
             "Up to 12, such as 1080x1080, 1200x628: one result each, for the price of one. "
             "They take the place of ratio, width and height."
         ),
+        style={"more": True},
     )
     focus = serializers.ChoiceField(
         choices=[
@@ -128,18 +129,20 @@ class Settings(ImageSettings):
         label=_("Padding colour"),
         help_text=_("For the padding “Colour”."),
         style={
+            "more": True,
             "swatches": [
                 ("#ffffff", _("White")),
                 ("#f2f2f2", _("Light grey")),
                 ("#000000", _("Black")),
                 ("transparent", _("Transparent")),
-            ]
+            ],
         },
     )
     enlarge = serializers.BooleanField(
         default=False,
         label=_("Enlarge small pictures"),
         help_text=_("Otherwise a picture that is too small for a size is padded."),
+        style={"more": True},
     )
 
     def validate_ratio(self, value: str) -> str:
