@@ -7,7 +7,7 @@ import pytest
 
 from tools.engines import meaning, weights
 
-ENLARGE = {"span-x2": 2, "span-x4": 4, "real-esrgan-x4plus": 4}
+ENLARGE = {"span-x4": 4, "real-esrgan-x4plus": 4}
 """How many times networks enlarge."""
 
 

@@ -103,11 +103,12 @@ def test_a_result_remembers_all_weights_that_made_it(tool):
     settings = tool.clean({"scale": 3, "model": "quality"})
 
     assert tool.version(settings) == "real-esrgan-x4plus d2b1deb7e924, span-x4 ddaef08f8621"
-    assert tool.version(tool.defaults()) == "span-x2 a9cf293e9fad"
+    assert tool.version(tool.defaults()) == "span-x4 ddaef08f8621"
 
 
 def test_a_model_whose_weights_are_missing_is_named_with_the_command(tool, pretended_weights):
-    pretended_weights("span-x2")
+    pretended_weights("span-x4")
 
     assert tool.unavailable_reason() is None
-    assert "`manage.py fetchweights span-x4`" in tool.unavailable_reason(tool.clean({"scale": 4}))
+    missing = tool.unavailable_reason(tool.clean({"model": "quality"}))
+    assert "`manage.py fetchweights real-esrgan-x4plus`" in missing

@@ -50,7 +50,7 @@ class Upscale(Tool):
     slug = "upscale"
     name = _("Upscale")
     description = _("Make an image two, three or four times as large, with sharp edges.")
-    artefacts = ("span-x2", "span-x4", "real-esrgan-x4plus")
+    artefacts = ("span-x4", "real-esrgan-x4plus")
     timeout = 2400  # the largest picture takes either model ten to fifteen minutes on one core
     price = 1
     icon = "scaling"
@@ -104,8 +104,7 @@ class Upscale(Tool):
 
     def warm(self) -> None:
         """Load the default model."""
-        defaults = self.defaults()
-        upscaling.warm(model=defaults["model"], scale=defaults["scale"])
+        upscaling.warm(model=self.defaults()["model"])
 
     def _needed(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
-        return upscaling.needed(model=settings["model"], scale=settings["scale"])
+        return upscaling.needed(model=settings["model"])

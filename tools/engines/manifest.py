@@ -158,32 +158,6 @@ MANIFEST: dict[str, Artefact] = {
             ),
         ),
         Artefact(
-            name="span-x2",
-            file="span-x2.onnx",
-            sha256="a9cf293e9fad61d67f7e0f8d25d546433d9bc4616c733b5b6caf4dbf298ff295",
-            size=1_657_372,
-            licence="Apache-2.0",
-            kind="fast",
-            memory=370_000_000,
-            sources=(
-                Converted(
-                    "ncnn",
-                    (
-                        Ingredient(
-                            "6a0fbb7e352a9bae094c02ce747cc004d7c1ad27ee260d0c21957d6535e456ae",
-                            10_994,
-                            _span("spanx2_ch48.param"),
-                        ),
-                        Ingredient(
-                            "2571a1bdfb6000092aba8b2c75070ab5596d56e60ba2f6da63f3279219f6edc0",
-                            823_540,
-                            _span("spanx2_ch48.bin"),
-                        ),
-                    ),
-                ),
-            ),
-        ),
-        Artefact(
             name="span-x4",
             file="span-x4.onnx",
             sha256="ddaef08f862149b8bf2703cfacc049fe67ec78734cc4811cdf52c42c0bd60ba6",

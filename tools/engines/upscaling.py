@@ -40,20 +40,17 @@ class Network:
     """
 
     weights: str
-    scale: int
     window: int
     margin: int
 
 
-SPAN_2 = Network("span-x2", scale=2, window=384, margin=21 + FADE)
-SPAN_4 = Network("span-x4", scale=4, window=384, margin=21 + FADE)
-REAL_ESRGAN = Network("real-esrgan-x4plus", scale=4, window=224, margin=16)
+SPAN = Network("span-x4", window=384, margin=21 + FADE)
+REAL_ESRGAN = Network("real-esrgan-x4plus", window=224, margin=16)
 
-MODELS: dict[str, dict[int, Network]] = {
-    "fast": {2: SPAN_2, 3: SPAN_4, 4: SPAN_4},
-    "quality": {2: REAL_ESRGAN, 3: REAL_ESRGAN, 4: REAL_ESRGAN},
-}
-"""The network for each model and scale; one that enlarges more has its result reduced."""
+MODELS = {"fast": SPAN, "quality": REAL_ESRGAN}
+SCALE = 4
+"""How many times both enlarge. For 2x and 3x their results are averaged: SPAN has a network for
+2x, which is no faster, and adds specks to edges that were sharpened before."""
 
 CPU_PIXELS = {"quality": 1_000_000}
 """Pixels that a model takes without a GPU, where that would take too long: half a millisecond
@@ -79,14 +76,14 @@ class TooSlow(TooMuch):
     """It would take this model too long without a GPU."""
 
 
-def needed(*, model: str, scale: int) -> tuple[str, ...]:
+def needed(*, model: str) -> tuple[str, ...]:
     """The names of the weights for this: the colours' first, and those for alpha."""
-    return tuple(dict.fromkeys((MODELS[model][scale].weights, MODELS["fast"][scale].weights)))
+    return tuple(dict.fromkeys((MODELS[model].weights, SPAN.weights)))
 
 
-def warm(*, model: str, scale: int) -> None:
+def warm(*, model: str) -> None:
     """Load the network now rather than with the first picture."""
-    weights.session(MODELS[model][scale].weights)
+    weights.session(MODELS[model].weights)
 
 
 def upscale(
@@ -101,7 +98,7 @@ def upscale(
     if image.mode not in {"RGB", "RGBA"}:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     _check_size(image, scale=scale)
-    network = MODELS[model][scale]
+    network = MODELS[model]
     _check_time(image, model=model, network=network)
     window = window or network.window
     try:
@@ -154,10 +151,8 @@ def _enlarged_alpha(alpha: Image.Image, *, scale: int, window: int) -> Image.Ima
     """
     if alpha.getextrema()[0] == 255:
         return Image.new("L", (alpha.width * scale, alpha.height * scale), 255)
-    network = MODELS["fast"][scale]
-    shape = _enlarged(
-        alpha, scale=scale, network=network, window=min(window, network.window), shown=alpha
-    )
+    window = min(window, SPAN.window)
+    shape = _enlarged(alpha, scale=scale, network=SPAN, window=window, shown=alpha)
     lowest = alpha.filter(ImageFilter.MinFilter(3)).resize(shape.size, Image.Resampling.NEAREST)
     shape = ImageChops.lighter(shape, lowest)
     highest = alpha.filter(ImageFilter.MaxFilter(3)).resize(shape.size, Image.Resampling.NEAREST)
@@ -210,7 +205,7 @@ def _enlarged(
             if shown is not None and not _shows(shown, left, top, width, height):
                 continue
             seen = padded[top : top + height + 2 * margin, left : left + width + 2 * margin]
-            tile = _run(session, seen, scale=scale, network=network)
+            tile = _run(session, seen, scale=scale)
             tile = tile[:, :, : pixels.shape[2]]
             _lay(tile, result, left=left, top=top, margin=margin, scale=scale)
     return Image.fromarray(result if image.mode == "RGB" else result[:, :, 0])
@@ -233,7 +228,7 @@ def _steps(length: int, core: int) -> tuple[list[int], int]:
     return [number * (length - size) // max(count - 1, 1) for number in range(count)], size
 
 
-def _run(session: Any, seen: "Pixels", *, scale: int, network: Network) -> "Pixels":
+def _run(session: Any, seen: "Pixels", *, scale: int) -> "Pixels":
     """One window, enlarged, margins and all: height x width x 3. Grey counts as a colour."""
     import numpy as np
 
@@ -246,7 +241,7 @@ def _run(session: Any, seen: "Pixels", *, scale: int, network: Network) -> "Pixe
     made *= 255
     made += 0.5
     tile = made.astype(np.uint8).transpose(1, 2, 0)
-    if network.scale == scale:
+    if scale == SCALE:
         return tile
     # A pixel of the original begins on a whole pixel before and after, so tiles stay in step.
     height, width = seen.shape[:2]
