@@ -161,7 +161,9 @@ class ReplaceBackground(Tool):
     artefacts = (MODEL, *meaning.ARTEFACTS)
     icon = "image-plus"
     timeout = 300
-    example = Example("coffee.png", {"background": "marble"})
+    example = Example(
+        "coffee.png", {"background": "marble", "scale": 66, "position": "bottom_center"}
+    )
     showcase = (
         {"background": "studio-white"},
         {"background": "marble", "reflection": True},
