@@ -94,6 +94,7 @@ class Settings(ImageSettings):
         default="bottom_center",
         label=_("Position"),
         help_text=_("For the placement “At a position”."),
+        style={"more": True},
     )
     padding = serializers.IntegerField(
         min_value=0,
@@ -101,6 +102,7 @@ class Settings(ImageSettings):
         default=30,
         label=_("Room"),
         help_text=_("Percent of the product's longer side, for “With room around it”."),
+        style={"more": True},
     )
     num_results = serializers.IntegerField(
         min_value=1,

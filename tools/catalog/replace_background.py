@@ -124,6 +124,7 @@ class Settings(ImageSettings):
         default=None,
         label=_("Size of the subject"),
         help_text=_("Percent of the picture. Leave it empty to keep it as it is."),
+        style={"more": True},
     )
     position = serializers.ChoiceField(
         choices=[
@@ -141,6 +142,7 @@ class Settings(ImageSettings):
         ],
         default="original",
         label=_("Position"),
+        style={"more": True},
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
