@@ -44,6 +44,15 @@ def test_out_of_focus_is_smooth():
     assert np.abs(np.diff(np.asarray(blurred, int), axis=1)).max() <= 6
 
 
+def test_around_a_cut_out_there_is_white():
+    cut_out = Image.new("RGBA", (100, 80))
+    cut_out.paste((200, 30, 20, 255), (30, 20, 70, 60))
+
+    blurred = backdrops.blurred(cut_out, cut_out.getchannel("A"))
+
+    assert np.asarray(blurred).min() >= 250
+
+
 def test_a_subject_that_fills_the_frame_still_gets_a_backdrop():
     photo = Image.linear_gradient("L").convert("RGB")
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageFilter
 
+from tools.engines import painting
 from tools.engines.stages import Stage, Surface, Wall
 
 BLUR = 0.03
@@ -39,12 +40,12 @@ def blurred(image: Image.Image, subject: Image.Image) -> Image.Image:
     """The photo out of focus, without a ghost of the subject (its mask) around its edge.
 
     The surroundings are spread into the place of the subject first: blurring all of the photo
-    would smear the subject over what is behind it.
+    would smear the subject over what is behind it. Around a cut-out there is white.
     """
     size = image.size
     factor = min(1.0, 640 / max(size))
     small = max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
-    picture = image.convert("RGB").resize(small, Image.Resampling.BOX)
+    picture = painting.flat(image).resize(small, Image.Resampling.BOX)
     mask = subject.resize(small, Image.Resampling.BOX).filter(ImageFilter.MaxFilter(5))
     filled = filled_in(picture, mask)
     soft = filled.filter(ImageFilter.GaussianBlur(BLUR * max(small)))
