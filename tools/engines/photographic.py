@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageFilter, ImageOps
 
-from tools.engines import matting
+from tools.engines import subjects
 from tools.engines.instructions import Edit
 
 if TYPE_CHECKING:
@@ -635,27 +635,15 @@ _SPATIAL: dict[str, Callable[[Image.Image, float], Image.Image]] = {
 # --- Subject and background -----------------------------------------------------------------
 
 MATTED = 1400
-"""Pixels of the longer side on which masks are refined and backgrounds blurred."""
+"""Pixels of the longer side on which backgrounds are blurred and edges looked after."""
 
 
 def _subject(image: Image.Image) -> Image.Image:
     """Where the subject is, mode L: the picture's own alpha, or a model's mask drawn to edges."""
-    import numpy as np
-
-    if image.mode == "RGBA":
-        own = image.getchannel("A")
-        if own.histogram()[255] < own.width * own.height:
-            return own
-    photo = image.convert("RGB")
-    mask = matting.mask(photo, model=SUBJECTS)
-    size = _at_most(image.size, MATTED)
-    guide = np.asarray(photo.convert("L").resize(size, Image.Resampling.BOX), np.float32) / 255
-    rough = np.asarray(mask.resize(size, Image.Resampling.BOX), np.float32) / 255
-    fine = _smooth_within_edges(rough, guide, radius=max(max(size) // 140, 1), edge=0.02)
-    # Sure is sure: a model is never quite certain, and the rest would shine through.
-    fine = np.clip((fine - 0.12) / 0.76, 0, 1)
-    small = Image.fromarray(np.rint(fine * 255).astype(np.uint8))
-    return small.resize(image.size, Image.Resampling.BICUBIC)
+    found = subjects.cut(image, model=SUBJECTS)
+    mask = Image.new("L", found.frame)
+    mask.paste(found.alpha, found.origin)
+    return mask
 
 
 def _at_most(size: tuple[int, int], longest: int) -> tuple[int, int]:
