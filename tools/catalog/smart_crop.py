@@ -221,7 +221,7 @@ class SmartCrop(Tool):
     description = _("Crop to any shape or size and keep every face and the whole subject in it.")
     artefacts = ("u2netp",)
     icon = "crop"
-    example = Example("astronaut.png", {"ratio": "4:5"})
+    example = Example("rocket.jpg", {"ratio": "1:1"})
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
