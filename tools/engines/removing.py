@@ -33,6 +33,7 @@ PATCH = 3
 """PatchMatch compares squares that reach so many pixels to each side. Larger ones were slower
 and smeared more in trials on six photos."""
 SEED = 20090727
+"""Where the random search starts each time: any number will do, if it stays."""
 LAMA_SIDE = 512
 """The square that the model was exported for."""
 MOST_HOLES = 24
