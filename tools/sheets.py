@@ -10,10 +10,14 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from tools import examples
 from tools.base import Example, Output, Tool, ToolError
 from tools.engines import images, matting, weights
 
 CELL = (300, 240)
+SMALL = (248, 186)
+"""A cell of the overview."""
+ACROSS = 4
 GAP = 12
 LABEL = 34
 """Pixels above each column for the settings' names."""
@@ -70,6 +74,30 @@ def sheet(
         _paste(page, photo, (GAP, top))
         for number, shot in enumerate(shots[name], start=1):
             _place(page, pen, shot, (GAP + number * (width + GAP), top))
+    return page
+
+
+def overview(tools: Sequence[Tool]) -> Image.Image:
+    """The gallery's pictures of these tools, four in a row with their names: for the docs."""
+    width, height = SMALL
+    rows = -(-len(tools) // ACROSS)
+    size = (ACROSS * (width + GAP) + GAP, rows * (height + LABEL) + GAP)
+    page = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(page)
+    for number, tool in enumerate(tools):
+        left = GAP + number % ACROSS * (width + GAP)
+        top = GAP + number // ACROSS * (height + LABEL)
+        before, after = examples.paths(tool)
+        words = examples.said(tool)
+        with Image.open(before if words else after) as picture:
+            page.paste(_on_checks(picture, SMALL), (left, top))
+        if words:
+            lines = textwrap.wrap(words.replace("×", "x"), 38)[:4]
+            at = (left + 10, top + height - 16 * len(lines) - 8)
+            box = (left + 5, at[1] - 4, left + width - 5, top + height - 5)
+            pen.rounded_rectangle(box, 5, PAPER)
+            pen.multiline_text(at, "\n".join(lines), INK, _font(12))
+        pen.text((left, top + height + 6), str(tool.name), INK, _font(14))
     return page
 
 

@@ -81,11 +81,12 @@ def notice(request: HttpRequest, slug: str) -> TemplateResponse:
 
 def _cards() -> Sequence[Card]:
     """Tools that work come first; the others say why they don't."""
-    cards = [_card(tool) for tool in registry.all()]
+    cards = [card_of(tool) for tool in registry.all()]
     return sorted(cards, key=lambda card: (card.unavailable is not None, str(card.tool.name)))
 
 
-def _card(tool: Tool) -> Card:
+def card_of(tool: Tool) -> Card:
+    """The tool as the gallery shows it."""
     pictures = f"img/tools/{tool.slug}-" if tool.example else ""
     said = examples.said(tool) if tool.example else ""
     return Card(

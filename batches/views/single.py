@@ -27,6 +27,7 @@ from batches.forms import OneImageForm
 from batches.models import Item, Original
 from batches.states import ENDED, BatchState, ItemState
 from batches.views.asking import htmx_of, looked_at, signed_in, tool_or_404, user_of
+from batches.views.gallery import card_of
 from credits import ledger
 from tools.base import SettingsInvalid, Tool, ToolSettings
 
@@ -258,6 +259,7 @@ def _page(
         "settings_form": shown,
         "short": short,
         "history": _history(request, tool),
+        "card": card_of(tool),
         "unavailable": tool.unavailable_reason(),
         "usual_price": tool.max_price(tool.defaults()),
         "price_from": tool.lowest_price(),

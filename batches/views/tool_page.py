@@ -19,6 +19,7 @@ from batches.models import Batch, Original
 from batches.refusals import Refusal
 from batches.views import drafting
 from batches.views.asking import user_of
+from batches.views.gallery import card_of
 from credits import ledger
 from tools.base import SettingsInvalid, Tool, ToolSettings
 
@@ -126,6 +127,7 @@ def _render(
         "originals": originals,
         "refused": refused,
         "settings_form": settings_form,
+        "card": card_of(tool),
         "price": price,
         "price_from": min([price, *(rule["credits"] for rule in tool.price_rules())]),
         "price_rules": json.dumps(tool.price_rules()),

@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 from PIL import Image
 
 from tests import fakes
-from tools import sheets
+from tools import registry, sheets
 from tools.base import ToolError
 from tools.engines import matting
 
@@ -65,3 +65,17 @@ def test_the_command_writes_a_sheet_for_each_tool(fake, tmp_path):
         assert page.width > 2 * sheets.CELL[0]
     with pytest.raises(CommandError, match="no tool nonsense"):
         call_command("makegallery", "nonsense")
+
+
+def test_the_overview_has_a_cell_for_each_tool_with_pictures_or_words():
+    tools = registry.all()
+
+    page = sheets.overview(tools)
+
+    rows = -(-len(tools) // sheets.ACROSS)
+    assert page.height == rows * (sheets.SMALL[1] + sheets.LABEL) + sheets.GAP
+    for number in range(len(tools)):
+        left = sheets.GAP + number % sheets.ACROSS * (sheets.SMALL[0] + sheets.GAP)
+        top = sheets.GAP + number // sheets.ACROSS * (sheets.SMALL[1] + sheets.LABEL)
+        cell = page.crop((left, top, left + sheets.SMALL[0], top + sheets.SMALL[1]))
+        assert len(cell.getcolors(maxcolors=2**24)) > 100

@@ -130,6 +130,12 @@ class AltText(Tool):
     )
     icon = "text-quote"
     example = Example("coffee.png")
+    showcase = (
+        {"detail_level": "caption"},
+        {"detail_level": "detailed-caption"},
+        {"detail_level": "more-detailed-caption", "max_length": 250},
+        {"language": "de"},
+    )
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:

@@ -373,6 +373,7 @@ class ImageReview(Tool):
     artefacts = (reviewing.MODEL, reading.DETECTION, reading.RECOGNITION)
     icon = "clipboard-check"
     example = Example("coffee.png")
+    showcase = ({"marketplace": "amazon"}, {"marketplace": "shopify"})
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:

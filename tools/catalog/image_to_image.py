@@ -109,6 +109,13 @@ class ImageToImage(Tool):
     artefacts = (*meaning.ARTEFACTS, photographic.SUBJECTS)
     icon = "wand-sparkles"
     example = Example("chelsea.png", {"prompt": "black and white background, a bit warmer"})
+    showcase = (
+        {"prompt": "a bit brighter and much warmer"},
+        {"prompt": "black and white with more contrast"},
+        {"prompt": "give it a vintage look and a vignette"},
+        {"prompt": "blur the background"},
+        {"prompt": "put it on a light blue background"},
+    )
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:

@@ -88,6 +88,12 @@ class RemoveBackground(Tool):
     artefacts = tuple(CREDITS)
     icon = "scissors"
     example = Example("coffee.png")
+    showcase = (
+        {},
+        {"model": "u2netp"},
+        {"alpha_matting": True},
+        {"background": "#f2f2f2", "crop": True, "margin": 8},
+    )
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:

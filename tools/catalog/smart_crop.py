@@ -222,6 +222,12 @@ class SmartCrop(Tool):
     artefacts = ("u2netp",)
     icon = "crop"
     example = Example("rocket.jpg", {"ratio": "1:1"})
+    showcase = (
+        {"ratio": "1:1"},
+        {"ratio": "4:5"},
+        {"ratio": "9:16"},
+        {"ratio": "3:1", "padding": "none"},
+    )
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:

@@ -55,6 +55,7 @@ class Upscale(Tool):
     price = 1
     icon = "scaling"
     example = Example("chelsea.png", {"scale": 4}, box=(130, 75, 270, 180))
+    showcase = ({"scale": 2}, {"scale": 4})
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from tools import examples, registry
+from tools import examples, registry, sheets
 
 
 class Command(BaseCommand):
@@ -41,3 +42,7 @@ class Command(BaseCommand):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(examples.encode(examples.make_option(tool, tool.example, chosen)))
                 self.stdout.write(f"{path.name}: {path.stat().st_size:,} bytes")
+        if not slugs:
+            target = settings.BASE_DIR / "docs" / "tools.webp"
+            sheets.overview(tools).save(target, "WEBP", quality=82, method=6)
+            self.stdout.write(f"{target.name}: {target.stat().st_size:,} bytes")
