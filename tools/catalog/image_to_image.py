@@ -64,6 +64,7 @@ class Settings(ImageSettings):
         max_length=1000,
         label=_("Instruction"),
         help_text=_("In English, such as “a bit warmer, and blur the background slightly”."),
+        style={"widget": "textarea"},
     )
     strength = serializers.FloatField(
         min_value=0,
@@ -95,6 +96,7 @@ class Settings(ImageSettings):
         default=None,
         label=_("Seed"),
         help_text=_("For generative models: another number, another picture."),
+        style={"more": True},
     )
 
 
