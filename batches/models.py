@@ -220,7 +220,7 @@ class Item(models.Model):
     error_code = models.CharField(max_length=40, blank=True)
     error_params = models.JSONField(default=dict, blank=True)
     review = models.JSONField(default=list, blank=True)
-    model_version = models.CharField(max_length=80, blank=True)
+    model_version = models.CharField(max_length=255, blank=True)
 
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, editable=False)
