@@ -23,7 +23,8 @@ from batches.states import BatchState, ItemState
 from credits import ledger
 from credits.models import Hold
 from tests.factories import give, picture
-from tools import registry
+from tools import examples, registry
+from tools.catalog import alt_text
 
 TOOL = "remove-background"
 STRANGER, NEWCOMER, PERSON, STAFF = "stranger", "newcomer", "person", "staff"
@@ -62,6 +63,8 @@ class World:
             *people,
             *(batch.name for batch in batches),
             *(text for key in keys for text in key),
+            *filter(None, map(examples.said, registry.all())),
+            *(language for _code, language in alt_text.LANGUAGES),
         ]
 
 
@@ -210,6 +213,10 @@ def _tool(_world: World) -> list[object]:
     return [TOOL]
 
 
+def _other(slug: str) -> Callable[[World], list[object]]:
+    return lambda _world: [slug]
+
+
 def _single(state: str) -> Callable[[World], list[object]]:
     return lambda world: [TOOL, world.singles[state].items.get().uid]
 
@@ -235,6 +242,11 @@ LOOKS = [
     Look("gallery", "batches:gallery"),
     Look("tool", "batches:new", PERSON, _tool),
     Look("tool-draft", "batches:new", NEWCOMER, _tool),
+    *(
+        Look(f"tool-{slug}", "batches:single", PERSON, _other(slug))
+        for slug in ("product-lifestyle", "object-removal", "smart-crop")
+    ),
+    Look("tool-alt-text", "batches:new", PERSON, _other("alt-text")),
     Look("single-signed-out", "batches:single", STRANGER, _tool),
     Look("single", "batches:single", PERSON, _tool),
     Look("single-empty", "batches:single", NEWCOMER, _tool),

@@ -16,6 +16,8 @@ from tools.base import Example, Tool
 
 pytestmark = [
     pytest.mark.weights,
+    # As workers do it: no transaction is open while a model computes.
+    pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("rings_at_once", "no_welcome", "sound", "media"),
 ]
 

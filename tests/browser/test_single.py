@@ -315,6 +315,7 @@ def test_a_card_shows_the_photo_while_one_points_at_it_and_nothing_moves(page):
     page.goto("/tools/")
     card = page.locator(".tool-card", has_text="Remove background")
     before = card.locator(".tool-before")
+    card.scroll_into_view_if_needed()
     size = card.bounding_box()
     expect(before).to_have_css("opacity", "0")
 

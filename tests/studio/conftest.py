@@ -16,6 +16,7 @@ import pytest
 
 from bench.photos import photos
 from studio.supervisor import manage
+from tests import pages
 
 OURS = ("STUDIO_", "DJANGO_", "DEMO_", "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "PYTEST")
 """What this test run has in its environment, and a newcomer's terminal has not."""
@@ -200,3 +201,9 @@ def used_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def pictures() -> list[bytes]:
     """A dozen small real photos, all different."""
     return [data for _name, data in photos(12, sizes=SMALL)]
+
+
+@pytest.fixture
+def world(db) -> pages.World:
+    """Some people, and batches in every state."""
+    return pages.build()

@@ -12,11 +12,6 @@ from tests.pages import NEWCOMER, PERSON, STAFF, STRANGER
 pytestmark = pytest.mark.usefixtures("valkey")
 
 
-@pytest.fixture
-def world(db):
-    return pages.build()
-
-
 def client_of(world, who: str) -> Client:
     client = Client(raise_request_exception=False)
     if user := world.user(who):

@@ -187,11 +187,6 @@ def bracketed(monkeypatch):
     translation.activate(settings.LANGUAGE_CODE)  # requests left the brackets on in this thread
 
 
-@pytest.fixture
-def world(db):
-    return pages.build()
-
-
 def outside(text: str) -> str:
     """What of a text is not between brackets."""
     before = None

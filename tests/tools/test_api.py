@@ -29,7 +29,11 @@ def test_a_tool_is_described_as_the_contract_says(api, pretended_weights):
         "price": {
             "credits": 1,
             "per": "image",
-            "rules": [{"when": {"model": "isnet"}, "credits": 2}],
+            "rules": [
+                {"when": {"model": "isnet"}, "credits": 2},
+                {"when": {"model": "isnet-general-use"}, "credits": 2},
+                {"when": {"model": "birefnet-general"}, "credits": 2},
+            ],
         },
     }
     jsonschema.Draft202012Validator.check_schema(schema)
