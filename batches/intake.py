@@ -18,7 +18,7 @@ from batches.models import Batch, Item, Original
 from batches.names import Names, clean_name
 from batches.sources.base import Row
 from batches.states import ItemState
-from tools.base import SettingsInvalid, Tool
+from tools.base import SettingsInvalid, Tool, ToolError
 from tools.engines import guard, images
 
 
@@ -112,12 +112,17 @@ def add_items(
     items: list[Item] = []
     judged = [_item(batch, tool, index, row, uploads) for index, row in enumerate(rows)]
     unusable = setting_images.keep(batch, tool, (item.settings for item, _problems in judged))
-    for index, (item, problems) in enumerate(judged):
-        problems += [
+    sizes = setting_images.sizes(batch) if setting_images.are_in(tool) else {}
+    for index, (item, wrong) in enumerate(judged):
+        named = tool.image_settings(item.settings)
+        problems = wrong + [
             _wrong_picture(index, tool, name, *unusable[value])
-            for name, value in tool.image_settings(item.settings).items()
+            for name, value in named.items()
             if value in unusable
         ]
+        if not problems and item.original:
+            drawn = {name: sizes[value] for name, value in named.items() if value in sizes}
+            problems = _wrong_size(index, tool, item, item.original, drawn)
         errors += problems
         item.name = names.unique(item.name)
         if problems:
@@ -204,6 +209,18 @@ def _wrong_picture(
     params = {**params, "setting": str(tool.Settings().fields[name].label)}
     pointer = _pointer(f"/images/{index}/settings", name)
     return RowError(index, pointer, code, messages.text(code, params), params)
+
+
+def _wrong_size(
+    index: int, tool: Tool, item: Item, original: Original, drawn: Mapping[str, tuple[int, int]]
+) -> list[RowError]:
+    """What the tool objects to in the sizes that are known already."""
+    try:
+        tool.refuse_size((original.width, original.height), item.settings, drawn)
+    except ToolError as error:
+        detail = messages.text(error.code, error.params)
+        return [RowError(index, f"/images/{index}", error.code, detail, error.params)]
+    return []
 
 
 def _pointer(at: str, name: str) -> str:

@@ -284,13 +284,18 @@ def _run_tool(item: Item, tool: Tool) -> bool:
     picture = images.read(io.BytesIO(storage.read(storage.ORIGINALS, item.original.key)))
     if item.shrink:
         picture = _small_enough(picture, item)
-    _refuse_size(tool, picture)
+    try:
+        chosen = setting_images.resolve(item, tool)
+    except KeyError:
+        raise ToolError("source_missing", permanent=True) from None
+    drawn = {name: chosen[name].size for name in tool.image_settings(item.settings)}
+    tool.refuse_size(picture.size, item.settings, drawn)
     price = min(
         tool.price_for(item.settings, width=picture.width, height=picture.height), item.held_price
     )
     results = [
         _store(item, position, output)
-        for position, output in enumerate(_outputs(item, tool, picture))
+        for position, output in enumerate(_outputs(item, tool, picture, chosen))
     ]
     with transaction.atomic():
         ledger.lock(item.batch.owner_id)
@@ -321,25 +326,13 @@ def _run_tool(item: Item, tool: Tool) -> bool:
     return bool(won)
 
 
-def _refuse_size(tool: Tool, picture: Image.Image) -> None:
-    """Raises `ToolError` for a picture that is too small or too large for this tool."""
-    figures = {"w": picture.width, "h": picture.height}
-    if min(picture.size) < tool.min_side:
-        raise ToolError("dimensions_too_small", {**figures, "min": tool.min_side}, permanent=True)
-    if tool.max_pixels and picture.width * picture.height > tool.max_pixels:
-        most = tool.max_pixels // 1_000_000
-        raise ToolError("dimensions_too_large", {**figures, "max": most}, permanent=True)
-
-
-def _outputs(item: Item, tool: Tool, picture: Image.Image) -> list[Output]:
+def _outputs(
+    item: Item, tool: Tool, picture: Image.Image, chosen: Mapping[str, Any]
+) -> list[Output]:
     """What the tool makes of the picture; of half its pixels, once, where memory runs out.
 
     Raises `ToolError`, and what else a tool may raise.
     """
-    try:
-        chosen = setting_images.resolve(item, tool)
-    except KeyError:
-        raise ToolError("source_missing", permanent=True) from None
     try:
         try:
             return tool.run(picture, chosen)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from batches import fetch, messages, storage
 from batches.models import Batch, Item, Original, SettingImage
-from tools.base import SettingError, SettingsInvalid, Tool
+from tools.base import ImageSetting, SettingError, SettingsInvalid, Tool
 from tools.engines import images
 
 Problem = tuple[str, Mapping[str, Any]]
@@ -70,6 +70,18 @@ def keep_or_refuse(batch: Batch, tool: Tool, settings: Mapping[str, Any]) -> Non
     ]
     if errors:
         raise SettingsInvalid.about(tool.Settings(data=dict(settings)), errors)
+
+
+def are_in(tool: Tool) -> bool:
+    """Whether the tool has settings that may be pictures."""
+    return any(isinstance(field, ImageSetting) for field in tool.Settings().fields.values())
+
+
+def sizes(batch: Batch) -> dict[str, tuple[int, int]]:
+    """How large the pictures are that the batch's settings name, as far as they are here."""
+    here = batch.setting_images.filter(original__isnull=False)
+    columns = here.values_list("value", "original__width", "original__height")
+    return {value: (width, height) for value, width, height in columns}
 
 
 def unfetched(batch: Batch) -> bool:

@@ -299,6 +299,26 @@ class Tool:
         """
         raise NotImplementedError
 
+    def refuse_size(
+        self,
+        size: tuple[int, int],
+        settings: Mapping[str, Any],  # noqa: ARG002
+        drawn: Mapping[str, tuple[int, int]],  # noqa: ARG002
+    ) -> None:
+        """Raise a permanent `ToolError` for a picture that is of no use by its size alone.
+
+        ``drawn`` are the sizes of the pictures in the settings, as far as they are known. Asked
+        when an upload is made an item, and of every picture before `run`.
+        """
+        width, height = size
+        figures = {"w": width, "h": height}
+        if min(size) < self.min_side:
+            params = {**figures, "min": self.min_side}
+            raise ToolError("dimensions_too_small", params, permanent=True)
+        if self.max_pixels and width * height > self.max_pixels:
+            params = {**figures, "max": self.max_pixels // 1_000_000}
+            raise ToolError("dimensions_too_large", params, permanent=True)
+
     def price_for(
         self,
         settings: Mapping[str, Any],  # noqa: ARG002

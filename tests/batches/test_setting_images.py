@@ -3,9 +3,11 @@
 import io
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from PIL import Image
 
-from batches import lifecycle, pipeline, setting_images, storage
+from batches import intake, lifecycle, pipeline, setting_images, storage
 from batches.models import Item, Original, SettingImage
 from batches.sources.base import Row
 from batches.states import ItemState
@@ -13,7 +15,7 @@ from credits import ledger
 from tests import fakes
 from tests.factories import give, make_original
 from tools import registry
-from tools.base import ImageSetting, ImageSettings, Note, Output, SettingsInvalid, ToolError
+from tools.base import ImageSetting, ImageSettings, Note, Output, SettingsInvalid
 from tools.engines import matting, weights
 
 pytestmark = pytest.mark.usefixtures("rings_at_once", "no_welcome", "sound", "media", "paste")
@@ -53,11 +55,9 @@ def paste():
         yield tool
 
 
-def sticker(owner, colour=(255, 0, 0)) -> Original:
-    from batches import intake
-
+def sticker(owner, colour=(255, 0, 0), size=(64, 48)) -> Original:
     out = io.BytesIO()
-    Image.new("RGB", (64, 48), colour).save(out, "PNG")
+    Image.new("RGB", size, colour).save(out, "PNG")
     return intake.receive(owner, out.getvalue(), name="sticker.png")[0]
 
 
@@ -206,15 +206,66 @@ def test_out_of_memory_twice_is_a_failure_that_costs_nothing(alice, paste):
     assert ledger.balance(alice).available == 100
 
 
-def test_a_picture_too_small_for_the_tool_fails_with_its_size(alice, paste, monkeypatch):
+def test_an_upload_too_small_for_the_tool_is_refused_at_the_door(alice, monkeypatch):
     monkeypatch.setattr(PasteTool, "min_side", 60)
-    batch = lifecycle.start(batch_of(alice, str(sticker(alice).uid), count=1))
 
-    (item,) = run_all(batch)
+    with pytest.raises(intake.RowsInvalid) as caught:
+        batch_of(alice, str(sticker(alice).uid), count=1)
 
-    assert item.error_code == "dimensions_too_small"
-    assert "64 × 48 px" in item.error
+    (wrong,) = caught.value.errors
+    assert (wrong.pointer, wrong.code) == ("/images/0", "dimensions_too_small")
+    assert "64 × 48 px" in wrong.detail
+
+
+def test_one_upload_of_a_wrong_size_does_not_stop_the_others(alice, paste, monkeypatch):
+    monkeypatch.setattr(PasteTool, "min_side", 60)
+    rows = [
+        Row(upload=str(make_original(alice, 0).uid)),
+        Row(upload=str(sticker(alice, size=(90, 90)).uid)),
+    ]
+    give(alice, 100)
+
+    batch = lifecycle.create(alice, paste, rows, skip_invalid=True)
+
+    small, large = batch.items.order_by("position")
+    assert (small.state, small.error_code) == (ItemState.FAILED, "dimensions_too_small")
+    assert large.state == ItemState.PENDING
+
+
+def test_what_is_fetched_and_too_small_fails_and_costs_nothing(alice, server, paste, monkeypatch):
+    monkeypatch.setattr(PasteTool, "min_side", 60)
+    give(alice, 100)
+    batch = lifecycle.create(alice, paste, [Row(url=server.url("/ok"))])
+
+    (item,) = run_all(lifecycle.start(batch))
+
+    assert (item.state, item.error_code) == (ItemState.FAILED, "dimensions_too_small")
     assert paste.sizes == []
+    assert ledger.balance(alice).available == 100
+
+
+def test_a_mask_of_another_size_is_refused_at_the_door(alice):
+    rows = [Row(upload=str(make_original(alice, 0).uid))]
+    mask = str(sticker(alice, size=(30, 40)).uid)
+
+    with pytest.raises(intake.RowsInvalid) as caught:
+        lifecycle.create(alice, registry.get("object-removal"), rows, settings={"mask": mask})
+
+    (wrong,) = caught.value.errors
+    assert wrong.code == "mask_wrong_size"
+    assert "30 × 40 px, the image 64 × 48 px" in wrong.detail
+
+
+def test_sizes_are_looked_up_once_however_many_items(alice):
+    value = str(sticker(alice).uid)
+
+    def queries(count: int) -> int:
+        rows = [Row(upload=str(make_original(alice, number).uid)) for number in range(count)]
+        with CaptureQueriesContext(connection) as seen:
+            lifecycle.create(alice, registry.get("paste"), rows, settings={"sticker": value})
+        return len(seen)
+
+    assert queries(2) == queries(12)
 
 
 def test_a_picture_that_nobody_fetched_is_missing_and_not_a_crash(alice):
@@ -222,9 +273,9 @@ def test_a_picture_that_nobody_fetched_is_missing_and_not_a_crash(alice):
     item = batch.items.get()
     SettingImage.objects.all().delete()
 
-    with pytest.raises(ToolError) as caught:
-        pipeline._outputs(item, registry.get("paste"), Image.new("RGB", (64, 48)))
-
-    assert caught.value.code == "source_missing"
     with pytest.raises(KeyError):
         setting_images.resolve(item, registry.get("paste"))
+    pipeline.run(item.pk)
+
+    item.refresh_from_db()
+    assert (item.state, item.error_code) == (ItemState.FAILED, "source_missing")

@@ -57,7 +57,7 @@ def test_only_what_the_mask_covers_changes(tool, image, mask):
 
 def test_a_mask_of_another_size_fails_with_both_sizes(tool, image):
     with pytest.raises(ToolError) as caught:
-        tool.run(image, {**tool.defaults(), "mask": Image.new("RGB", (30, 40))})
+        tool.refuse_size(image.size, tool.defaults(), {"mask": (30, 40)})
 
     assert (caught.value.code, caught.value.permanent) == ("mask_wrong_size", True)
     text = messages.text(caught.value.code, caught.value.params)

@@ -81,12 +81,7 @@ class ObjectRemoval(Tool):
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
         """The image without what the mask covers; nothing else of it changes."""
-        given: Image.Image = settings["mask"]
-        if given.size != image.size:
-            sizes = {"mask_w": given.width, "mask_h": given.height}
-            sizes |= {"w": image.width, "h": image.height}
-            raise ToolError("mask_wrong_size", sizes, permanent=True)
-        mask = removing.hole(given)
+        mask = removing.hole(settings["mask"])
         try:
             removing.check(mask)
         except removing.MaskEmpty:
@@ -98,6 +93,19 @@ class ObjectRemoval(Tool):
             return [Output(image=removing.remove(image, mask, model=model))]
         with of_engines():
             return [Output(image=generative.remove(image, mask, model=model))]
+
+    def refuse_size(
+        self,
+        size: tuple[int, int],
+        settings: Mapping[str, Any],
+        drawn: Mapping[str, tuple[int, int]],
+    ) -> None:
+        """The mask is as large as the image: nothing else says where it belongs."""
+        super().refuse_size(size, settings, drawn)
+        mask = drawn.get("mask", size)
+        if mask != size:
+            sizes = {"mask_w": mask[0], "mask_h": mask[1], "w": size[0], "h": size[1]}
+            raise ToolError("mask_wrong_size", sizes, permanent=True)
 
     def unavailable_reason(self, settings: Mapping[str, Any] | None = None) -> str | None:
         """LaMa's weights that are missing, or a generative model that is not set up."""

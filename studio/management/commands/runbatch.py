@@ -418,6 +418,7 @@ def _start_batch(order: Order, sources: Sequence[Source]) -> Batch:
             rows,
             settings=order.settings,
             name=f"runbatch {order.tool.slug}",
+            skip_invalid=True,  # it fails by itself and is listed with the others
         )
         while True:
             try:
