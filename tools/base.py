@@ -209,6 +209,15 @@ class ImageSettings(ToolSettings):
         return fields
 
 
+def refuse_transparent_jpg(attrs: Mapping[str, Any]) -> None:
+    """For ``validate`` where a ``background`` may be transparent: JPG knows no transparency."""
+    if attrs["format"] == "jpg" and attrs["background"] == "transparent":
+        detail = _(
+            "JPG can't be transparent. Choose PNG, WebP or AVIF, or set a background colour."
+        )
+        raise serializers.ValidationError({"format": detail}, code="transparent_jpg")
+
+
 @dataclass(frozen=True)
 class SettingError:
     """One thing that is wrong with one setting; ``field`` is empty when it is all of them."""
@@ -275,6 +284,8 @@ class Tool:
     """Seconds after which a run counts as hung."""
     price: ClassVar[int] = 1
     """Credits per image."""
+    credits: ClassVar[Mapping[str, int]] = {}
+    """Credits per image by `model`, for a tool whose models differ in price."""
     min_side: ClassVar[int] = 1
     """Pixels: a picture with a shorter side fails as `dimensions_too_small`."""
     max_pixels: ClassVar[int | None] = None
@@ -321,13 +332,13 @@ class Tool:
 
     def price_for(
         self,
-        settings: Mapping[str, Any],  # noqa: ARG002
+        settings: Mapping[str, Any],
         *,
         width: int | None = None,  # noqa: ARG002
         height: int | None = None,  # noqa: ARG002
     ) -> int:
         """Credits for one image with these settings, given its size in pixels if known."""
-        return self.price
+        return self.credits[settings["model"]] if self.credits else self.price
 
     def max_price(self, settings: Mapping[str, Any]) -> int:
         """The most that one image can cost with these settings, whatever its size."""
@@ -343,7 +354,12 @@ class Tool:
 
         Each rule is ``{"when": {setting: value}, "credits": n}``.
         """
-        return []
+        usual = self.price_for(self.defaults())
+        return [
+            {"when": {"model": model}, "credits": price}
+            for model, price in self.credits.items()
+            if price != usual
+        ]
 
     def unavailable_reason(
         self,

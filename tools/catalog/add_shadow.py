@@ -7,7 +7,15 @@ from django.utils.translation import gettext_lazy as _
 from PIL import Image
 from rest_framework import serializers
 
-from tools.base import ColourField, Example, ImageSettings, Output, Tool, missing_weights
+from tools.base import (
+    ColourField,
+    Example,
+    ImageSettings,
+    Output,
+    Tool,
+    missing_weights,
+    refuse_transparent_jpg,
+)
 from tools.engines import composing, subjects, weights
 from tools.registry import register
 
@@ -60,11 +68,7 @@ class Settings(ImageSettings):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """JPG knows no transparency."""
-        if attrs["format"] == "jpg" and attrs["background"] == "transparent":
-            detail = _(
-                "JPG can't be transparent. Choose PNG, WebP or AVIF, or set a background colour."
-            )
-            raise serializers.ValidationError({"format": detail}, code="transparent_jpg")
+        refuse_transparent_jpg(attrs)
         return attrs
 
 

@@ -118,6 +118,7 @@ class ImageToImage(Tool):
         {"prompt": "blur the background"},
         {"prompt": "put it on a light blue background"},
     )
+    credits = CREDITS
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
@@ -144,24 +145,6 @@ class ImageToImage(Tool):
             text = gettext_noop("Nothing had to be done for: {edits}.")
             notes.append(Note(text, edits=_told(idle, strength)))
         return [Output(image=done, notes=notes)]
-
-    def price_for(
-        self,
-        settings: Mapping[str, Any],
-        *,
-        width: int | None = None,  # noqa: ARG002
-        height: int | None = None,  # noqa: ARG002
-    ) -> int:
-        """By model."""
-        return CREDITS[settings["model"]]
-
-    def price_rules(self) -> list[dict[str, Any]]:
-        """What the generative models cost."""
-        return [
-            {"when": {"model": model}, "credits": price}
-            for model, price in CREDITS.items()
-            if model != "basic"
-        ]
 
     def unavailable_reason(self, settings: Mapping[str, Any] | None = None) -> str | None:
         """Weights that are missing, or a generative model that is not set up."""

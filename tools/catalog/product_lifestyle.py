@@ -15,6 +15,7 @@ from tools.engines.composing import Placed
 from tools.engines.stages import Stage
 from tools.engines.subjects import Subject
 from tools.failures import of_engines
+from tools.placing import POSITIONS
 from tools.registry import register
 
 MODEL = "u2net"
@@ -79,18 +80,7 @@ class Settings(ImageSettings):
         label=_("Placement"),
     )
     position = serializers.ChoiceField(
-        choices=[
-            ("bottom_center", _("Bottom, centre")),
-            ("bottom_left", _("Bottom left")),
-            ("bottom_right", _("Bottom right")),
-            ("upper_center", _("Top, centre")),
-            ("upper_left", _("Top left")),
-            ("upper_right", _("Top right")),
-            ("center_vertical", _("Half-way up")),
-            ("center_horizontal", _("Half-way across")),
-            ("left_center", _("Left, half-way up")),
-            ("right_center", _("Right, half-way up")),
-        ],
+        choices=POSITIONS,
         default="bottom_center",
         label=_("Position"),
         help_text=_("For the placement “At a position”."),

@@ -7,7 +7,15 @@ from django.utils.translation import gettext_lazy as _
 from PIL import Image, ImageColor
 from rest_framework import serializers
 
-from tools.base import ColourField, Example, ImageSettings, Output, Tool, missing_weights
+from tools.base import (
+    ColourField,
+    Example,
+    ImageSettings,
+    Output,
+    Tool,
+    missing_weights,
+    refuse_transparent_jpg,
+)
 from tools.engines import matting, weights
 from tools.registry import register
 
@@ -70,11 +78,7 @@ class Settings(ImageSettings):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """JPG knows no transparency."""
-        if attrs["format"] == "jpg" and attrs["background"] == "transparent":
-            detail = _(
-                "JPG can't be transparent. Choose PNG, WebP or AVIF, or set a background colour."
-            )
-            raise serializers.ValidationError({"format": detail}, code="transparent_jpg")
+        refuse_transparent_jpg(attrs)
         return attrs
 
 
@@ -94,6 +98,7 @@ class RemoveBackground(Tool):
         {"alpha_matting": True},
         {"background": "#f2f2f2", "crop": True, "margin": 8},
     )
+    credits = CREDITS
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
@@ -108,25 +113,6 @@ class RemoveBackground(Tool):
             margin=settings["margin"] if settings["crop"] else None,
         )
         return [Output(image=done)]
-
-    def price_for(
-        self,
-        settings: Mapping[str, Any],
-        *,
-        width: int | None = None,  # noqa: ARG002
-        height: int | None = None,  # noqa: ARG002
-    ) -> int:
-        """By model: the size of the picture makes no difference."""
-        return CREDITS[settings["model"]]
-
-    def price_rules(self) -> list[dict[str, Any]]:
-        """Models that cost more or less than the default one."""
-        usual = self.price_for(self.defaults())
-        return [
-            {"when": {"model": model}, "credits": price}
-            for model, price in CREDITS.items()
-            if price != usual
-        ]
 
     def unavailable_reason(self, settings: Mapping[str, Any] | None = None) -> str | None:
         """Weights that are not there, or not what they should be."""

@@ -14,6 +14,7 @@ from tools.engines import backdrops, composing, generative, meaning, painting, s
 from tools.engines.composing import Placed
 from tools.engines.stages import Rendered
 from tools.failures import of_engines
+from tools.placing import POSITIONS
 from tools.registry import register
 
 MODEL = "u2net"
@@ -129,16 +130,7 @@ class Settings(ImageSettings):
     position = serializers.ChoiceField(
         choices=[
             ("original", _("Where it is")),
-            ("bottom_center", _("Bottom, centre")),
-            ("bottom_left", _("Bottom left")),
-            ("bottom_right", _("Bottom right")),
-            ("upper_center", _("Top, centre")),
-            ("upper_left", _("Top left")),
-            ("upper_right", _("Top right")),
-            ("center_vertical", _("Half-way up")),
-            ("center_horizontal", _("Half-way across")),
-            ("left_center", _("Left, half-way up")),
-            ("right_center", _("Right, half-way up")),
+            *POSITIONS,
         ],
         default="original",
         label=_("Position"),
@@ -173,6 +165,7 @@ class ReplaceBackground(Tool):
         {"background": "gradient:#f6d365,#fda085"},
         {"background": "blur"},
     )
+    credits = CREDITS
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
@@ -208,24 +201,6 @@ class ReplaceBackground(Tool):
             reflection=REFLECTION if settings["reflection"] else 0.0,
         )
         return [Output(image=done, notes=notes)]
-
-    def price_for(
-        self,
-        settings: Mapping[str, Any],
-        *,
-        width: int | None = None,  # noqa: ARG002
-        height: int | None = None,  # noqa: ARG002
-    ) -> int:
-        """By who makes the background."""
-        return CREDITS[settings["model"]]
-
-    def price_rules(self) -> list[dict[str, Any]]:
-        """Models that cost more than the default one."""
-        return [
-            {"when": {"model": model}, "credits": price}
-            for model, price in CREDITS.items()
-            if price != CREDITS["composed"]
-        ]
 
     def unavailable_reason(self, settings: Mapping[str, Any] | None = None) -> str | None:
         """Weights that are not there, or a generative model that nobody has set up."""
