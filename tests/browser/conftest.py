@@ -57,11 +57,7 @@ def page(chromium, live_server, complaints) -> Iterator[Page]:
     )
     context.set_default_timeout(15_000)
     page = context.new_page()
-    page.on(
-        "pageerror",
-        # A slow machine skips the fade between two pages; Chromium reports that as an error.
-        lambda error: None if "ViewTransition" in str(error) else complaints.append(str(error)),
-    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on(
         "console",
         lambda said: complaints.append(said.text) if "Content Security" in said.text else None,

@@ -145,13 +145,11 @@ def history(alice) -> None:
     create_key(alice, name="Shop import")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_of_an_account_is_accessible(
-    signed_in, alice, history, check_accessibility, complaints, theme
+def test_every_page_of_an_account_is_accessible_with_all_of_it_open(
+    signed_in, history, check_accessibility, complaints
 ):
     page = signed_in
     page.emulate_media(reduced_motion="reduce")
-    User.objects.update(theme=theme)
     for path in ("", "email/", "password/", "credits/", "keys/", "preferences/", "delete/"):
         page.goto(f"/accounts/{path}")
         for closed in page.locator("main details > summary:visible").all():
@@ -164,14 +162,8 @@ def test_every_page_of_an_account_is_accessible(
     assert complaints == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_at_the_door_is_accessible(
-    page, alice, mails, check_accessibility, complaints, theme
-):
-    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
-    for path in ("login/", "signup/", "password/reset/", "password/reset/sent/", "confirm/x/"):
-        page.goto(f"/accounts/{path}")
-        check_accessibility(page)
+def test_the_way_in_is_accessible_in_each_step(page, mails, check_accessibility, complaints):
+    page.emulate_media(reduced_motion="reduce")
     page.goto("/accounts/signup/")
     page.get_by_label("E-mail address").fill("carol@example.com")
     page.get_by_label("Password").fill("password")
