@@ -77,7 +77,7 @@ async function forgetThere({ upload, refused }) {
   if (upload) body.append("image", upload);
   if (refused) body.append("refused", refused);
   try {
-    await ask(at.remove, body);
+    await ask(at.remove, body, { keepalive: true }); // also where the page is left at once
   } catch (error) {
     if (error instanceof SignedOut) signedOut();
   }

@@ -169,7 +169,8 @@ def test_a_file_that_is_no_image_says_so_and_costs_nothing(tool, check_accessibi
     expect(card(page, "notes.png")).to_contain_text("No credits used.")
     expect(page.locator("#cost dd")).to_have_text("1")
     check_accessibility(page, "main")
-    page.get_by_role("button", name="Remove notes.png").click()
+    with page.expect_response("**/draft/remove/"):
+        page.get_by_role("button", name="Remove notes.png").click()
     expect(status(page)).to_have_text("1 image ready")
     page.reload()
     expect(page.locator("#uploads > li")).to_have_count(1)
