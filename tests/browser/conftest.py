@@ -11,6 +11,7 @@ from django.conf import settings
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 # The fixtures, not the tests: what a child process needs, and how to start and end one.
+from tests import pages
 from tests.worker.conftest import start, worker_env  # noqa: F401
 
 ARGUMENTS = [
@@ -89,13 +90,9 @@ def check_accessibility() -> Callable[[Page], None]:
 
 
 @pytest.fixture
-def signed_in(page, alice) -> Page:
-    """The page after Alice has signed in by the form; it shows a tool."""
-    page.goto("/accounts/login/")
-    page.get_by_label("E-mail address").fill(alice.email)
-    page.get_by_label("Password").fill("alice's password")
-    page.get_by_role("main").get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/tools/")
+def signed_in(page, alice, live_server) -> Page:
+    """Alice's page, which shows a tool. test_accounts.py signs in by the form."""
+    page.context.add_cookies([{**pages.session_cookie(alice), "url": live_server.url}])
     page.goto("/tools/remove-background/")
     return page
 
