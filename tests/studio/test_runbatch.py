@@ -178,8 +178,8 @@ def test_a_format_that_is_asked_for_gives_the_ending(used_place, tmp_path, pictu
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--tool", "paint"], "There is no tool 'paint'. Choose one of: remove-background."),
-        ([*FAST, "--set", "size=3"], "Unknown setting. Choose one of: model, background, format"),
+        (["--tool", "paint"], "There is no tool 'paint'. Choose one of: add-shadow, alt-text, "),
+        ([*FAST, "--set", "size=3"], "Unknown setting. Choose one of: model, background, crop"),
         (["--tool", "remove-background", "--set", "model=best"], "Choose one of: u2net, u2netp"),
         ([*FAST, "--set", "quality=900"], "less than or equal to 100"),
         ([*FAST, "--set", "format=jpg"], "JPG can't be transparent. Choose PNG"),
