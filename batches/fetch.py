@@ -10,7 +10,6 @@ A network policy on the worker's host is the second fence; this is the first.
 """
 
 import ipaddress
-import os
 import re
 import socket
 import ssl
@@ -20,13 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, BinaryIO, Generic, TypeVar
 from urllib.parse import quote, urljoin
 
-import certifi
 import httpcore
 import idna
+
+from tools.engines import network
 
 USER_AGENT = "AI-Image-Studio/1.0 (fetches the images that its users name)"
 MAX_REDIRECTS = 3
@@ -69,26 +68,7 @@ RESERVED_NAMES = (
     *("localdomain", "intranet", "private", "corp", "home", "lan"),
 )
 
-# Beyond what `is_global` of every Python that we run on refuses.
-_REFUSED = [
-    ipaddress.ip_network(network)
-    for network in (
-        "192.0.0.0/24",  # protocol assignments; Oracle's metadata service lives here
-        "192.88.99.0/24",  # 6to4 relays
-        "100.64.0.0/10",  # shared by carriers; Alibaba's metadata service lives here
-        "168.63.129.16/32",  # Azure's own services, seen from inside a machine
-        "2001::/23",  # Teredo, ORCHID and other assignments
-        "2001:db8::/32",  # documentation
-        "3fff::/20",  # documentation
-        "2002::/16",  # 6to4
-    )
-]
-# All that was ever given out as global unicast. What lies outside is loopback, v4-mapped,
-# v4-compatible, unique-local, link-local, site-local, multicast or a translation prefix.
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NO_SUCH_NAME = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
-# The one prefix behind which a network without IPv4 sees the public IPv4 hosts.
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 # Control characters, spaces of every kind, the backslash, half characters.
 _BAD_CHARACTERS = re.compile(r"[\x00-\x20\x7f-\xa0\s\\\ud800-\udfff]")
@@ -227,23 +207,6 @@ def dial_tcp(address: str, port: int, seconds: float) -> httpcore.NetworkStream:
     return httpcore.SyncBackend().connect_tcp(address, port, timeout=seconds)
 
 
-def is_public(address: str) -> bool:
-    """Whether an IP address is one that anybody on the internet could mean.
-
-    An IPv4 address behind the well-known NAT64 prefix is judged as itself; every other way
-    to wrap one in IPv6 is refused. Text that is no address is not public.
-    """
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if ip in _NAT64:
-        ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    if ip.version == 6 and ip not in _GLOBAL_UNICAST:
-        return False
-    return ip.is_global and not ip.is_multicast and not any(ip in net for net in _REFUSED)
-
-
 # --- What an address says -------------------------------------------------------------
 
 
@@ -346,7 +309,7 @@ def _port(text: str) -> int:
 
 def _refuse_private(host: str, *, is_ip: bool) -> None:
     if is_ip:
-        if not is_public(host):
+        if not network.is_public(host):
             raise FetchError("ip")
     elif "." not in host:
         raise FetchError("bare_host")
@@ -371,47 +334,11 @@ class _Clock:
             raise self.ran_out()
         return left
 
+    def hear(self) -> None:
+        self.heard = True
+
     def ran_out(self) -> FetchError:
         return FetchError("deadline" if self.heard else "timeout", seconds=self.seconds)
-
-
-class _TimedStream(httpcore.NetworkStream):
-    """A stream that gives every single read and write no more than what is left.
-
-    A time-out for each read would let a server that drips a byte at a time go on for ever.
-    """
-
-    def __init__(self, stream: httpcore.NetworkStream, clock: _Clock) -> None:
-        self._stream = stream
-        self._clock = clock
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        data = self._stream.read(max_bytes, timeout=self._clock.left())
-        self._clock.heard = self._clock.heard or bool(data)
-        return data
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        self._stream.write(buffer, timeout=self._clock.left())
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ARG002
-    ) -> "_TimedStream":
-        stream = self._stream.start_tls(ssl_context, server_hostname, timeout=self._clock.left())
-        return _TimedStream(stream, self._clock)
-
-
-@cache
-def _tls(authorities: str) -> ssl.SSLContext:
-    """The one context that all threads share; nothing changes it once it is made."""
-    context = ssl.create_default_context(cafile=authorities)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 @dataclass(frozen=True)
@@ -487,18 +414,19 @@ class _Request(Generic[Found]):
             raise FetchError("dns", transient=not unknown) from error
         if not addresses:
             raise FetchError("dns", transient=False)
-        if not place.is_allowed and not all(map(is_public, addresses)):
+        if not place.is_allowed and not all(map(network.is_public, addresses)):
             raise FetchError("ip")
         return addresses
 
     @contextmanager
-    def _stream(self, place: _Place, addresses: Sequence[str]) -> Iterator[_TimedStream]:
-        stream = _TimedStream(self._connected(place.port, addresses), self.clock)
+    def _stream(self, place: _Place, addresses: Sequence[str]) -> Iterator[network.TimedStream]:
+        stream = network.TimedStream(
+            self._connected(place.port, addresses), self.clock.left, self.clock.hear
+        )
         try:
             if place.scheme == "https":
                 # The address was dialled, but it is the name that the certificate must hold.
-                authorities = os.environ.get("SSL_CERT_FILE") or certifi.where()
-                stream = stream.start_tls(_tls(authorities), server_hostname=place.host)
+                stream = stream.start_tls(network.trusted(), server_hostname=place.host)
             yield stream
         finally:
             stream.close()

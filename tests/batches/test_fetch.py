@@ -27,10 +27,10 @@ from batches.fetch import (
     Peeked,
     check_url,
     fetch,
-    is_public,
     peek,
 )
 from tests.batches.fetch_server import JPEG, PNG, Authority, FetchServer, serving
+from tools.engines import network
 
 PUBLIC = "93.184.216.34"
 PUBLIC_V6 = "2606:2800:220:1::1"
@@ -1055,8 +1055,8 @@ def test_whatever_is_pasted_is_refused_with_a_label_or_stays_what_it_became(url:
 def test_no_wrapping_makes_an_ipv4_address_more_public(address: object) -> None:
     wrapped = [f"::ffff:{address}", f"::{address}", f"64:ff9b:1::{address}"]
 
-    assert is_public(f"64:ff9b::{address}") == is_public(str(address))
-    assert not any(map(is_public, wrapped))
+    assert network.is_public(f"64:ff9b::{address}") == network.is_public(str(address))
+    assert not any(map(network.is_public, wrapped))
 
 
 # --- A look at the beginning ----------------------------------------------------------

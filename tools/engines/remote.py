@@ -9,13 +9,10 @@ ours, which is what an exact deadline takes (the time-outs of other clients star
 packet), and we choose the address that is dialled.
 """
 
-import ipaddress
 import json
 import logging
-import os
 import random
 import re
-import secrets
 import socket
 import ssl
 import time
@@ -23,7 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -200,6 +196,9 @@ class _Clock:
             raise httpcore.ReadTimeout("the time for the whole call is over")
         return min(seconds, left)
 
+    def for_a_read(self) -> float:
+        return self.at_most(self.patience.read)
+
 
 @dataclass(frozen=True)
 class _Try:
@@ -243,10 +242,12 @@ class _Try:
     def _connected(self, url: "httpcore.URL") -> "httpcore.NetworkStream":
         import httpcore
 
+        from tools.engines import network
+
         name = url.host.decode()
         port = url.port or _PORTS[url.scheme.decode()]
         addresses = _addresses(name, port)
-        if self.request.public_only and not all(map(_is_public, addresses)):
+        if self.request.public_only and not all(map(network.is_public, addresses)):
             refusal = BadAnswer(self.service, "named an address that is not public")
             raise _Failed(refusal, repeat=False)
         for position, address in enumerate(addresses, start=1):
@@ -258,9 +259,8 @@ class _Try:
                 if position == len(addresses):
                     raise
         if url.scheme == b"https":
-            trusted = _tls(os.environ.get("SSL_CERT_FILE") or "")
             stream = stream.start_tls(
-                trusted, server_hostname=name, timeout=self.clock.at_most(seconds)
+                network.trusted(), server_hostname=name, timeout=self.clock.at_most(seconds)
             )
         return stream
 
@@ -269,6 +269,8 @@ class _Try:
         self, url: "httpcore.URL", stream: "httpcore.NetworkStream"
     ) -> "Iterator[httpcore.Response]":
         import httpcore
+
+        from tools.engines import network
 
         headers = {
             "Host": self.service,
@@ -279,7 +281,9 @@ class _Try:
         }
         if self.request.body:
             headers["Content-Length"] = str(len(self.request.body))
-        connection = httpcore.HTTP11Connection(url.origin, _timed(stream, self.clock))
+        connection = httpcore.HTTP11Connection(
+            url.origin, network.TimedStream(stream, self.clock.for_a_read)
+        )
         with connection.stream(
             self.request.method, url, headers=list(headers.items()), content=self.request.body
         ) as response:
@@ -367,37 +371,6 @@ def _addresses(name: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 
-def _is_public(address: str) -> bool:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    return ip.is_global and not ip.is_multicast
-
-
-@cache
-def _tls(authorities: str) -> ssl.SSLContext:
-    import certifi
-
-    context = ssl.create_default_context(cafile=authorities or certifi.where())
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _timed(stream: "httpcore.NetworkStream", clock: _Clock) -> "httpcore.NetworkStream":
-    """The stream, with no more for any read or write than the call has left."""
-    import httpcore
-
-    class TimedStream(httpcore.NetworkStream):
-        def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-            return stream.read(max_bytes, timeout=clock.at_most(clock.patience.read))
-
-        def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-            stream.write(buffer, timeout=clock.at_most(clock.patience.read))
-
-        def close(self) -> None:
-            stream.close()
-
-    return TimedStream()
-
-
 # --- What calls are made of -------------------------------------------------------------------
 
 
@@ -412,21 +385,12 @@ class Part:
 
 
 def form(fields: Mapping[str, str], parts: Sequence[Part]) -> tuple[str, bytes]:
-    """A ``multipart/form-data`` body and its content type. Names and file names are ours."""
-    boundary = secrets.token_hex(16)
-    body = bytearray()
-    for name, value in fields.items():
-        body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode()
-        body += value.encode() + b"\r\n"
-    for part in parts:
-        body += (
-            f"--{boundary}\r\n"
-            f'Content-Disposition: form-data; name="{part.name}"; filename="{part.filename}"\r\n'
-            f"Content-Type: {part.content_type}\r\n\r\n"
-        ).encode()
-        body += part.content + b"\r\n"
-    body += f"--{boundary}--\r\n".encode()
-    return f"multipart/form-data; boundary={boundary}", bytes(body)
+    """The content type and the body of a ``multipart/form-data``."""
+    from urllib3.filepost import encode_multipart_formdata
+
+    files = [(part.name, (part.filename, part.content, part.content_type)) for part in parts]
+    body, kind = encode_multipart_formdata([*fields.items(), *files])
+    return kind, body
 
 
 def bearer(key: str) -> dict[str, str]:
