@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tools.engines import blending
+from tools.engines import blending, srgb
 
 COLOURS = [(200, 30, 40), (20, 90, 160), (240, 240, 238), (128, 128, 128), (12, 12, 12)]
 
@@ -18,22 +18,10 @@ def patches() -> Image.Image:
 
 def moved(before: Image.Image, after: Image.Image) -> np.ndarray:
     """How far each pixel's colour has moved, in OKLab."""
-    first, second = (blending.oklab(np.asarray(image, float) / 255) for image in (before, after))
+    first, second = (
+        srgb.oklab(srgb.to_linear(np.asarray(image, float) / 255)) for image in (before, after)
+    )
     return np.linalg.norm(first - second, axis=-1)
-
-
-def test_oklab_agrees_with_its_publication():
-    lab = blending.oklab(np.array([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
-
-    assert lab[0] == pytest.approx([1, 0, 0], abs=2e-4)
-    assert lab[1] == pytest.approx([0.628, 0.225, 0.126], abs=1e-3)
-    assert lab[2] == pytest.approx([0.452, -0.032, -0.312], abs=1e-3)
-
-
-def test_there_and_back_is_where_it_was():
-    colours = np.random.default_rng(0).random((200, 3))
-
-    assert blending.from_oklab(blending.oklab(colours)) == pytest.approx(colours, abs=1e-6)
 
 
 @pytest.mark.parametrize("around", [(255, 150, 60), (10, 12, 40), (90, 200, 90), (255, 255, 255)])

@@ -440,3 +440,27 @@ def test_reading_images_needs_neither_django_nor_a_model_runtime(module):
     loaded = {name.partition(".")[0] for name in run.stdout.split()}
     assert not loaded & {"django", "onnxruntime", "rembg", "skimage", "scipy"}
     assert ("numpy" in loaded) == (module == "png")  # web processes do without
+
+
+def test_a_picture_is_laid_on_a_colour():
+    half = Image.new("RGBA", (2, 1), (200, 0, 0, 255))
+    half.putpixel((1, 0), (1, 2, 3, 0))
+
+    flat = images.flattened(half)
+
+    assert (flat.mode, flat.getpixel((0, 0)), flat.getpixel((1, 0))) == (
+        "RGB",
+        (200, 0, 0),
+        (255, 255, 255),
+    )
+    assert images.flattened(half, colour=(0, 0, 9)).getpixel((1, 0)) == (0, 0, 9)
+    assert images.flattened(Image.new("L", (1, 1), 7)).getpixel((0, 0)) == (7, 7, 7)
+
+
+def test_what_lets_light_through_is_told_apart():
+    opaque = Image.new("RGBA", (2, 2), (1, 2, 3, 255))
+
+    assert not images.is_see_through(opaque)
+    assert not images.is_see_through(opaque.convert("RGB"))
+    opaque.putpixel((0, 0), (1, 2, 3, 254))
+    assert images.is_see_through(opaque)

@@ -140,4 +140,3 @@ def test_transparency_is_kept_where_there_is_any():
 
     assert painting.like(see_through, Image.new("RGB", (4, 4))).getpixel((0, 0)) == (0, 0, 0, 90)
     assert painting.like(Image.new("RGB", (4, 4)), Image.new("RGB", (4, 4))).mode == "RGB"
-    assert painting.flat(Image.new("RGBA", (4, 4), (1, 2, 3, 0))).getpixel((0, 0)) == (255,) * 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from tools.engines import matting, photographic
+from tools.engines import matting, photographic, tones, turning
 from tools.engines.instructions import Edit
 from tools.examples import photo
 
@@ -133,7 +133,7 @@ def test_every_edit_leaves_the_original_alone_and_is_the_same_twice(centred, nam
     assert first.mode == ("RGB" if name == "background-colour" else mode)
 
 
-@pytest.mark.parametrize("name", sorted(photographic._TONES) + sorted(photographic._SPATIAL))
+@pytest.mark.parametrize("name", sorted(tones.TONES) + sorted(photographic._SPATIAL))
 def test_alpha_stays_what_it_was(name):
     image = sample(side=90)
     alpha = Image.linear_gradient("L").resize(image.size)
@@ -142,10 +142,10 @@ def test_alpha_stays_what_it_was(name):
     assert done(image, Edit(name, 0.5)).getchannel("A").tobytes() == alpha.tobytes()
 
 
-@pytest.mark.parametrize("name", sorted(set(photographic._TONES)))
+@pytest.mark.parametrize("name", sorted(set(tones.TONES)))
 def test_no_seam_shows_where_bands_meet(coffee, name, monkeypatch):
     whole = np.asarray(done(coffee, Edit(name, 0.5)), int)
-    monkeypatch.setattr(photographic, "BAND_PIXELS", coffee.width * 7)
+    monkeypatch.setattr(tones, "BAND_PIXELS", coffee.width * 7)
 
     banded = np.asarray(done(coffee, Edit(name, 0.5)), int)
 
@@ -155,7 +155,7 @@ def test_no_seam_shows_where_bands_meet(coffee, name, monkeypatch):
 def test_noise_reduction_in_bands_shows_no_seam(monkeypatch):
     tall = sample(side=300)
     whole = np.asarray(done(tall, Edit("denoise", 0.5)), int)
-    monkeypatch.setattr(photographic, "BAND_PIXELS", tall.width * 30)
+    monkeypatch.setattr(tones, "BAND_PIXELS", tall.width * 30)
 
     assert np.abs(whole - np.asarray(done(tall, Edit("denoise", 0.5)), int)).max() <= 1
 
@@ -342,13 +342,13 @@ def tilted(degrees: float) -> Image.Image:
 
 @pytest.mark.parametrize("degrees", [-8.0, -2.5, 4.0, 10.0])
 def test_the_tilt_of_a_horizon_is_found(degrees):
-    assert photographic.find_tilt(tilted(degrees)) == pytest.approx(degrees, abs=0.4)
+    assert turning.find_tilt(tilted(degrees)) == pytest.approx(degrees, abs=0.4)
 
 
 def test_a_straightened_photo_is_level():
     level = done(tilted(5.0), Edit("straighten"))
 
-    assert photographic.find_tilt(level) == pytest.approx(0, abs=0.4)
+    assert turning.find_tilt(level) == pytest.approx(0, abs=0.4)
 
 
 @pytest.mark.parametrize("name", ["chelsea.png", "coffee.png"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageFilter
 
-from tools.engines import painting
+from tools.engines import images
 from tools.engines.stages import Stage, Surface, Wall
 
 BLUR = 0.03
@@ -45,7 +45,7 @@ def blurred(image: Image.Image, subject: Image.Image) -> Image.Image:
     size = image.size
     factor = min(1.0, 640 / max(size))
     small = max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)
-    picture = painting.flat(image).resize(small, Image.Resampling.BOX)
+    picture = images.flattened(image).resize(small, Image.Resampling.BOX)
     mask = subject.resize(small, Image.Resampling.BOX).filter(ImageFilter.MaxFilter(5))
     filled = filled_in(picture, mask)
     soft = filled.filter(ImageFilter.GaussianBlur(BLUR * max(small)))

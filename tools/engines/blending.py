@@ -4,9 +4,9 @@ Colours are judged in OKLab (Björn Ottosson, 2020), where equal distances look 
 and moved a little: a customer must get the colour that the picture shows.
 """
 
-from typing import Any
-
 from PIL import Image, ImageChops, ImageFilter
+
+from tools.engines import srgb
 
 TABLE = 17
 """Points along each edge of the colour table; between them the colours are interpolated."""
@@ -30,11 +30,12 @@ def match(
     """
     import numpy as np
 
-    around = oklab(np.asarray(surroundings.convert("RGB").resize((32, 32)), np.float32) / 255)
+    few = np.asarray(surroundings.convert("RGB").resize((32, 32)), np.float32) / 255
+    around = srgb.oklab(srgb.to_linear(few))
     lightness, *hue = around.reshape(-1, 3).mean(0)
     axis = np.linspace(0, 1, TABLE, dtype=np.float32)
     blue, green, red = np.meshgrid(axis, axis, axis, indexing="ij")
-    table = oklab(np.stack((red, green, blue), -1))
+    table = srgb.oklab(srgb.to_linear(np.stack((red, green, blue), -1)))
     shift = np.zeros_like(table)
     # Black stays black; between it and white all of the tint is seen.
     shift[..., 1:] = tint * np.float32(hue) * np.clip(table[..., :1] * 2, 0, 1)
@@ -43,51 +44,8 @@ def match(
     shift[..., 0] = np.minimum(shift[..., 0], 0.25 * furthest)
     length = np.linalg.norm(shift, axis=-1, keepdims=True)
     shift *= np.minimum(1, furthest / np.maximum(length, 1e-6))
-    moved = np.clip(from_oklab(table + shift), 0, 1)
+    moved = np.clip(srgb.from_linear(srgb.from_oklab(table + shift)), 0, 1)
     return colours.filter(ImageFilter.Color3DLUT(TABLE, moved.ravel().tolist()))
-
-
-def oklab(srgb: Any) -> Any:
-    """OKLab of sRGB values from 0 to 1, along the last axis."""
-    import numpy as np
-
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    cones = np.cbrt(linear @ _to_cones())
-    return cones @ _to_lab()
-
-
-def from_oklab(lab: Any) -> Any:
-    """The opposite of `oklab`; may lie outside 0 to 1."""
-    import numpy as np
-
-    cones = lab @ np.linalg.inv(_to_lab())
-    linear = cones**3 @ np.linalg.inv(_to_cones())
-    safe = np.maximum(linear, 0)
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * safe ** (1 / 2.4) - 0.055)
-
-
-def _to_cones() -> Any:
-    import numpy as np
-
-    return np.array(
-        [
-            [0.4122214708, 0.2119034982, 0.0883024619],
-            [0.5363325363, 0.6806995451, 0.2817188376],
-            [0.0514459929, 0.1073969566, 0.6299787005],
-        ]
-    )
-
-
-def _to_lab() -> Any:
-    import numpy as np
-
-    return np.array(
-        [
-            [0.2104542553, 1.9779984951, 0.0259040371],
-            [0.7936177850, -2.4285922050, 0.7827717662],
-            [-0.0040720468, 0.4505937099, -0.8086757660],
-        ]
-    )
 
 
 def wrap(

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from tools.engines import srgb
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -120,12 +122,11 @@ def _lab(pixels: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     """Values of sRGB (0 to 255) as CIE L*a*b* under D65."""
     import numpy as np
 
-    value = pixels.astype(np.float64) / 255
-    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    linear = srgb.to_linear(pixels.astype(np.float64) / 255)
     to_xyz = np.array(
         [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
     )
-    xyz = light @ to_xyz.T / to_xyz.sum(1)
+    xyz = linear @ to_xyz.T / to_xyz.sum(1)
     root = np.where(xyz > 216 / 24389, np.cbrt(xyz), xyz * 841 / 108 + 4 / 29)
     x, y, z = root.T
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)

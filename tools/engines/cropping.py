@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL import Image
 
 from tools.engines import faces as face_finder
-from tools.engines import matting
+from tools.engines import images, matting
 from tools.engines.resizing import resized
 
 if TYPE_CHECKING:
@@ -97,11 +97,6 @@ class Crop:
     smaller: bool
 
 
-def is_see_through(image: Image.Image) -> bool:
-    """Whether any pixel of a picture, RGB or RGBA, is not opaque."""
-    return image.mode == "RGBA" and image.getchannel("A").getextrema()[0] != 255
-
-
 def look(image: Image.Image, *, focus: Focus) -> Interest:
     """Find what matters in a picture, RGB or RGBA.
 
@@ -163,7 +158,7 @@ def _mass(image: Image.Image) -> "np.ndarray[Any, Any]":
 
     scale = min(1.0, SEEN_AT / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    if is_see_through(image):
+    if images.is_see_through(image):
         mask = image.getchannel("A").resize(size, Image.Resampling.BOX)
     else:
         seen = image.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=3)
@@ -363,7 +358,7 @@ def _rendered(
         return part, False
     color = padding.color
     if padding.kind == "background":
-        if not is_see_through(image):
+        if not images.is_see_through(image):
             return _extended(part, size, (left, top)), True
         color = (0, 0, 0, 0)
     opaque = color[3] == 255

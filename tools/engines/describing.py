@@ -15,7 +15,6 @@ from PIL import Image
 
 from tools.engines import colours, faces, images, matting, reading, recognising
 from tools.engines.colours import Colour
-from tools.engines.cropping import is_see_through
 from tools.engines.vocabulary import (
     COLOURS,
     FRAMES,
@@ -203,7 +202,7 @@ def _is_text(text: str) -> bool:
 
 def _mask(image: Image.Image, flat: Image.Image) -> Image.Image | None:
     """Where the subject is: its own transparency, or what the model says."""
-    if is_see_through(image):
+    if images.is_see_through(image):
         return image.getchannel("A")
     try:
         return matting.mask(flat, model=MODEL)
@@ -238,7 +237,7 @@ def _background(image: Image.Image, flat: Image.Image, mask: Image.Image | None)
     behind = np.asarray(mask) < 50
     if behind.mean() < ROOM:
         return None
-    if is_see_through(image):
+    if images.is_see_through(image):
         return Colour("transparent", 1.0)
     named = colours.dominant(flat, where=Image.fromarray(behind.astype(np.uint8) * 255))
     return max(named, key=lambda colour: colour.share)

@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import Image
 
-from tools.engines import painting, remote, weights
+from tools.engines import images, painting, remote, weights
 from tools.engines.painting import Frame, Size, Task
 
 
@@ -108,7 +108,7 @@ def background(
     reference: Image.Image | None,
 ) -> Image.Image:
     """See `generative.background`. A reference is what the painting starts from."""
-    start, strength = painting.flat(image), 1.0
+    start, strength = images.flattened(image), 1.0
     if reference is not None:
         start = painting.subject_over(image, subject, painting.backdrop(reference, image.size))
         strength = _REPAINTED
@@ -129,7 +129,7 @@ def edit(image: Image.Image, *, prompt: str, strength: float, seed: int) -> Imag
     held = _HELD[0] + (_HELD[1] - _HELD[0]) * strength
 
     def lay(frame: Frame) -> dict[str, Any]:
-        return {"image": frame.lay(painting.flat(image)), "image_guidance_scale": held}
+        return {"image": frame.lay(images.flattened(image)), "image_guidance_scale": held}
 
     return painting.like(image, _made("edit", image.size, lay, prompt=prompt, seed=seed))
 
@@ -139,7 +139,7 @@ def remove(image: Image.Image, mask: Image.Image, *, seed: int) -> Image.Image:
     hole = painting.hole(mask)
     painted = _inpainted(
         "remove",
-        painting.flat(image),
+        images.flattened(image),
         hole.model,
         prompt=painting.EMPTIED,
         negative_prompt=_NO_THING,

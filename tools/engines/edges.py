@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from tools.engines import guided
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -94,7 +96,7 @@ def _enlarged(image: Image.Image, guide: "Array", alpha: "Array", colours: "Arra
     """
     import numpy as np
 
-    slope, start = _lines(guide, alpha)
+    slope, start = guided.line(guide, alpha, radius=RADIUS, smoothness=SMOOTH)
     small = [Image.fromarray(plane.astype(np.float32)) for plane in (slope, start)]
     shades = Image.fromarray((colours * 255 + 0.5).astype(np.uint8))
     ratio = guide.shape[0] / image.height
@@ -115,17 +117,3 @@ def _enlarged(image: Image.Image, guide: "Array", alpha: "Array", colours: "Arra
         done[top:bottom, :, :3] = clean + (own - clean) * (cover**2)[..., None] + 0.5
         done[top:bottom, :, 3] = cover * 255 + 0.5
     return Image.fromarray(done)
-
-
-def _lines(guide: "Array", alpha: "Array") -> "tuple[Array, Array]":
-    """Slope and start of alpha over the guide around each pixel, in the least squares' sense."""
-    from scipy.ndimage import uniform_filter
-
-    def mean(values: "Array") -> "Array":
-        averaged: Array = uniform_filter(values, 2 * RADIUS + 1, mode="nearest")
-        return averaged
-
-    mean_guide, mean_alpha = mean(guide), mean(alpha)
-    variance = mean(guide * guide) - mean_guide**2
-    slope = (mean(guide * alpha) - mean_guide * mean_alpha) / (variance + SMOOTH)
-    return mean(slope), mean(mean_alpha - slope * mean_guide)

@@ -551,6 +551,11 @@ def encode(
     return _save(image, "AVIF", quality=quality, speed=9)  # 8 takes three times as long
 
 
+def is_see_through(image: Image.Image) -> bool:
+    """Whether any pixel of a picture, RGB or RGBA, is not opaque."""
+    return image.mode == "RGBA" and image.getchannel("A").getextrema()[0] != 255
+
+
 def flattened(image: Image.Image, *, colour: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
     """The picture as RGB, over a colour where it lets light through."""
     if not image.has_transparency_data:

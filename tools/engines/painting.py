@@ -10,6 +10,8 @@ from typing import Literal
 
 from PIL import Image, ImageChops, ImageFilter
 
+from tools.engines import images
+
 Task = Literal["background", "edit", "remove"]
 
 Size = tuple[int, int]
@@ -104,16 +106,6 @@ def frame_on(size: Size, *, canvases: Sequence[Size]) -> Frame:
     return max(map(laid, canvases), key=filled)
 
 
-def flat(image: Image.Image) -> Image.Image:
-    """The picture without transparency, on white: RGB."""
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image.getchannel("A"))
-    return white
-
-
 def like(original: Image.Image, made: Image.Image) -> Image.Image:
     """``made`` with the original's transparency, where it has any."""
     if not original.has_transparency_data:
@@ -174,7 +166,7 @@ def backdrop(reference: Image.Image, size: Size) -> Image.Image:
     """A reference picture that covers ``size``, cut at the sides that stand over: RGB."""
     from PIL import ImageOps
 
-    return ImageOps.fit(flat(reference), size, Image.Resampling.LANCZOS)
+    return ImageOps.fit(images.flattened(reference), size, Image.Resampling.LANCZOS)
 
 
 # --- Removal ----------------------------------------------------------------------------------

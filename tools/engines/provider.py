@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
-from tools.engines import painting, remote
+from tools.engines import images, painting, remote
 from tools.engines.painting import Frame, Size, Task
 
 Protocol = Literal["openai", "queue"]
@@ -131,7 +131,7 @@ def background(
         frame = _frame(image.size)
         scene = _openai("background", "/images/generations", prompt=prompt, seed=seed, frame=frame)
         return painting.subject_over(image, subject, _lifted(frame, scene))
-    start = painting.flat(image)
+    start = images.flattened(image)
     if reference is not None and _configuration.protocol == "queue":
         start = painting.subject_over(image, subject, painting.backdrop(reference, image.size))
         reference = None
@@ -145,7 +145,7 @@ def edit(image: Image.Image, *, prompt: str, strength: float, seed: int) -> Imag
     """See `generative.edit`. The protocols know no strength: the words say it."""
     _set_up("edit")
     manner = next(words for least, words in _MANNERS if strength >= least)
-    job = _Job("edit", _sentences(prompt, manner), seed, painting.flat(image))
+    job = _Job("edit", _sentences(prompt, manner), seed, images.flattened(image))
     return painting.like(image, job.done())
 
 
@@ -153,7 +153,7 @@ def remove(image: Image.Image, mask: Image.Image, *, seed: int) -> Image.Image:
     """See `generative.remove`."""
     _set_up("remove")
     hole = painting.hole(mask)
-    start = painting.flat(image)
+    start = images.flattened(image)
     filled = _Job("remove", painting.EMPTIED, seed, start, mask=hole.model).done()
     return painting.like(image, Image.composite(filled, image.convert("RGB"), hole.paste))
 
@@ -224,7 +224,7 @@ def _lifted(frame: Frame, made: Image.Image) -> Image.Image:
 
 def _reduced(reference: Image.Image) -> Image.Image:
     """A reference in the size that is enough for its look."""
-    small = painting.flat(reference)
+    small = images.flattened(reference)
     small.thumbnail((_REFERENCE_SIDE, _REFERENCE_SIDE), Image.Resampling.LANCZOS)
     return small
 
@@ -369,7 +369,7 @@ def _picture(content: bytes) -> Image.Image:
         with Image.open(io.BytesIO(content), formats=["PNG", "JPEG", "WEBP"]) as picture:
             if picture.width * picture.height > _MOST_PIXELS:
                 raise remote.BadAnswer(_service(), f"a picture of {picture.size}")
-            return painting.flat(picture)
+            return images.flattened(picture)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
         raise remote.BadAnswer(_service(), f"no picture: {exc}") from exc
 

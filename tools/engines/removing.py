@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image, ImageChops, ImageFilter
 
-from tools.engines import weights
+from tools.engines import images, weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,10 +55,7 @@ def hole(mask: Image.Image) -> Image.Image:
     seen counts, so that white strokes on nothing are understood.
     """
     if mask.has_transparency_data:
-        strokes = mask.convert("RGBA")
-        seen = Image.new("RGBA", mask.size, (0, 0, 0, 255))
-        seen.alpha_composite(strokes)
-        mask = seen
+        mask = images.flattened(mask, colour=(0, 0, 0))
     return mask.convert("L").point([0] * WHITE + [255] * (256 - WHITE))
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
 
+from tools.engines import srgb
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -167,12 +169,10 @@ def _reduced_with_alpha(image: Image.Image, size: tuple[int, int], box: Box) -> 
 
 @cache
 def _to_light() -> "np.ndarray[Any, Any]":
-    """The light of each of the 256 values, 0 to 1, by the curve of IEC 61966-2-1 (sRGB)."""
+    """The light of each of the 256 values, 0 to 1."""
     import numpy as np
 
-    value = np.arange(256) / 255
-    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return light.astype(np.float32)
+    return srgb.to_linear(np.arange(256) / 255).astype(np.float32)
 
 
 _STEPS = 1 << 14
@@ -184,9 +184,7 @@ def _to_values() -> "np.ndarray[Any, Any]":
     """The value of each step of light, the inverse of `_to_light`."""
     import numpy as np
 
-    light = np.arange(_STEPS + 1) / _STEPS
-    value = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(value * 255).astype(np.uint8)
+    return np.rint(srgb.from_linear(np.arange(_STEPS + 1) / _STEPS) * 255).astype(np.uint8)
 
 
 def _from_light(light: "np.ndarray[Any, Any]") -> Image.Image:

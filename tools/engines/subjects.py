@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from PIL import Image, ImageChops, ImageFilter
 
-from tools.engines import matting
+from tools.engines import guided, images, matting
 
 Edge = Literal["left", "top", "right", "bottom"]
 
@@ -73,7 +73,7 @@ def cut(image: Image.Image, *, model: str) -> Subject:
     nothing to be seen, and what `matting.mask` raises.
     """
     rgb = image.convert("RGB")
-    own = _own_alpha(image)
+    own = image.getchannel("A") if images.is_see_through(image) else None
     alpha = _refined(rgb, matting.mask(rgb, model=model)) if own is None else own
     # Less than 6 of 255 is nothing that anybody sees, but it would make the box too large.
     box = alpha.point([0] * 6 + [255] * 250).getbbox()
@@ -84,23 +84,13 @@ def cut(image: Image.Image, *, model: str) -> Subject:
     return Subject(colours, mask, (box[0], box[1]), image.size, _cut_off(alpha, photo=own is None))
 
 
-def _own_alpha(image: Image.Image) -> Image.Image | None:
-    if not image.has_transparency_data:
-        return None
-    alpha = image.convert("RGBA").getchannel("A")
-    low, _high = alpha.getextrema()
-    return None if low == 255 else alpha
-
-
 # --- The mask -------------------------------------------------------------------------------
 
 
 def _refined(rgb: Image.Image, mask: Image.Image) -> Image.Image:
     """The model's mask, drawn to the edges of the photo and free of specks and mist.
 
-    A guided filter (He, Sun and Tang 2013) explains the mask by the photo's own brightness
-    around each pixel. Its coefficients are smooth, so they are found on a small picture and
-    applied to the full one (He and Sun 2015).
+    A guided filter explains the mask by the photo's own brightness around each pixel.
     """
     import numpy as np
 
@@ -110,7 +100,7 @@ def _refined(rgb: Image.Image, mask: Image.Image) -> Image.Image:
     rough = np.asarray(mask.resize(small, Image.Resampling.BOX), np.float32) / 255
     rough = _without_specks(rough)
     radius = max(round(0.008 * max(small)), 2)
-    slope, offset = _guided(guide, rough, radius=radius, smoothness=6e-4)
+    slope, offset = guided.line(guide, rough, radius=radius, smoothness=6e-4)
     # Only near the edge: the inside of a subject has edges of its own.
     near = _near_edge(rough, radius=2 * radius)
     size = mask.size
@@ -164,30 +154,11 @@ def _without_specks(mask: Any) -> Any:
     return np.where(speck, 0, mask).astype(np.float32)
 
 
-def _guided(guide: Any, wanted: Any, *, radius: int, smoothness: float) -> tuple[Any, Any]:
-    """Slope and offset that make ``wanted`` out of ``guide`` around each pixel."""
-
-    def mean(field: Any) -> Any:
-        return _box(field, radius)
-
-    guide_mean, wanted_mean = mean(guide), mean(wanted)
-    variance = mean(guide * guide) - guide_mean**2
-    covariance = mean(guide * wanted) - guide_mean * wanted_mean
-    slope = covariance / (variance + smoothness)
-    return mean(slope), mean(wanted_mean - slope * guide_mean)
-
-
-def _box(field: Any, radius: int) -> Any:
-    from scipy import ndimage
-
-    return ndimage.uniform_filter(field, 2 * radius + 1, mode="nearest")
-
-
 def _near_edge(mask: Any, *, radius: int) -> Any:
     """1 around the edge of the mask, fading to 0 away from it."""
     import numpy as np
 
-    spread = _box((mask > 0.5).astype(np.float32), radius)
+    spread = guided.box((mask > 0.5).astype(np.float32), radius)
     return np.clip(8 * spread * (1 - spread), 0, 1)
 
 
@@ -237,10 +208,10 @@ def _own_colours(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
     tiny = np.asarray(rgb.resize(small, Image.Resampling.BOX), np.float32)
     share = np.asarray(alpha.resize(small, Image.Resampling.BOX), np.float32)[..., None] / 255
     # Two pixels inside and outside of the edge nothing is sure.
-    mean = _box(share[..., 0], 2)[..., None]
+    mean = guided.box(share[..., 0], 2)[..., None]
     inside = _spread(tiny, np.clip(mean * 20 - 19, 0, 1) + 1e-4 * share)
     outside = _spread(tiny, np.clip(1 - mean * 20, 0, 1) + 1e-4 * (1 - share))
-    band = np.clip((1 - _box(share[..., 0], 2)) * 5, 0, 1) * 255
+    band = np.clip((1 - guided.box(share[..., 0], 2)) * 5, 0, 1) * 255
     fields = [
         Image.fromarray(np.clip(field + 0.5, 0, 255).astype(np.uint8))
         for field in (inside, outside, band)

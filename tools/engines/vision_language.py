@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from tools.engines import painting, remote
+from tools.engines import images, remote
 
 SIDE = 1024
 """Pixels of the longer side that are sent: what such models look at, or less."""
@@ -100,7 +100,7 @@ def _asked(asked: dict[str, Any]) -> remote.Answer:
 
 
 def _data_url(image: Image.Image) -> str:
-    small = painting.flat(image)
+    small = images.flattened(image)
     small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     small.save(file, "JPEG", quality=85)
