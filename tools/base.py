@@ -82,11 +82,22 @@ def _first_given(field: serializers.Field[Any, Any, Any, Any], given: Mapping[st
 
 
 class ColourField(serializers.RegexField):
-    """A colour as ``#rrggbb``, or ``transparent``; kept in lower case."""
+    """A colour as ``#rrggbb``, or ``transparent``; kept in lower case.
+
+    The form offers `SWATCHES`, or those in ``style``.
+    """
+
+    SWATCHES = (
+        ("transparent", _("Transparent")),
+        ("#ffffff", _("White")),
+        ("#f2f2f2", _("Light grey")),
+        ("#000000", _("Black")),
+    )
 
     default_error_messages = {"invalid": _("Use “transparent” or a colour such as #ffffff.")}
 
     def __init__(self, **kwargs: Any) -> None:
+        kwargs["style"] = {"swatches": self.SWATCHES, **kwargs.get("style", {})}
         super().__init__("^(transparent|#[0-9a-fA-F]{6})$", **kwargs)
 
     def get_value(self, dictionary: Mapping[str, Any]) -> Any:
@@ -180,16 +191,23 @@ class ToolSettings(serializers.Serializer[dict[str, Any]]):
         return valid
 
 
+def format_setting(default: str) -> serializers.ChoiceField:
+    """The setting ``format``, for a tool whose results are mostly wanted in another one."""
+    return serializers.ChoiceField(
+        choices=[("png", "PNG"), ("webp", "WebP"), ("jpg", "JPG"), ("avif", "AVIF")],
+        default=default,
+        label=_("Format"),
+        help_text=_(
+            "PNG keeps every pixel, WebP and AVIF make the smallest files, JPG opens everywhere."
+        ),
+        style={"widget": "segmented"},
+    )
+
+
 class ImageSettings(ToolSettings):
     """What all tools that make pictures have in common: how the picture is saved."""
 
-    format = serializers.ChoiceField(
-        choices=[("png", "PNG"), ("webp", "WebP"), ("jpg", "JPG"), ("avif", "AVIF")],
-        default="png",
-        label=_("Format"),
-        help_text=_("PNG keeps every pixel; WebP and AVIF make smaller files."),
-        style={"widget": "segmented"},
-    )
+    format = format_setting("png")
     quality = serializers.IntegerField(
         min_value=1,
         max_value=100,

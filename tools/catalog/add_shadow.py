@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
-from PIL import Image
+from PIL import Image, ImageColor
 from rest_framework import serializers
 
 from tools.base import (
@@ -16,7 +16,7 @@ from tools.base import (
     missing_weights,
     refuse_transparent_jpg,
 )
-from tools.engines import composing, subjects, weights
+from tools.engines import composing, images, subjects, weights
 from tools.registry import register
 
 MODEL = "u2net"
@@ -57,13 +57,6 @@ class Settings(ImageSettings):
         default="transparent",
         label=_("Background"),
         help_text=_("What the shadow falls on."),
-        style={
-            "swatches": [
-                ("transparent", _("Transparent")),
-                ("#ffffff", _("White")),
-                ("#f2f2f2", _("Light grey")),
-            ]
-        },
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -102,9 +95,8 @@ class AddShadow(Tool):
             placed, light=settings["light"], softness=softness, opacity=opacity
         )
         if settings["background"] != "transparent":
-            flat = Image.new("RGB", done.size, settings["background"])
-            flat.paste(done, mask=done.getchannel("A"))
-            done = flat
+            colour = ImageColor.getrgb(settings["background"])[:3]
+            done = images.flattened(done, colour=colour)
         return [Output(image=done)]
 
     def unavailable_reason(

@@ -10,7 +10,16 @@ from django.utils.translation import gettext_noop
 from PIL import Image, ImageColor
 from rest_framework import serializers
 
-from tools.base import ColourField, Example, ImageSettings, Note, Output, Text, Tool
+from tools.base import (
+    ColourField,
+    Example,
+    ImageSettings,
+    Note,
+    Output,
+    Text,
+    Tool,
+    format_setting,
+)
 from tools.engines import resizing
 from tools.registry import register
 
@@ -108,15 +117,7 @@ class Settings(ImageSettings):
         default="#ffffff",
         label=_("Canvas"),
         help_text=_("Colour of the canvas, and of what lies behind transparency on it."),
-        style={
-            "more": True,
-            "swatches": [
-                ("#ffffff", _("White")),
-                ("#f2f2f2", _("Light grey")),
-                ("#000000", _("Black")),
-                ("transparent", _("Transparent")),
-            ],
-        },
+        style={"more": True},
     )
     enlarge = serializers.BooleanField(
         default=False,
@@ -124,13 +125,7 @@ class Settings(ImageSettings):
         help_text=_("Makes them no sharper: the tool Upscale does."),
         style={"more": True},
     )
-    format = serializers.ChoiceField(
-        choices=[("webp", "WebP"), ("avif", "AVIF"), ("jpg", "JPG"), ("png", "PNG")],
-        default="webp",
-        label=_("Format"),
-        help_text=_("WebP and AVIF make the smallest files; JPG opens everywhere."),
-        style={"widget": "segmented"},
-    )
+    format = format_setting("webp")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """A result has to fit into memory."""

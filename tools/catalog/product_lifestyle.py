@@ -4,21 +4,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 from PIL import Image
 from rest_framework import serializers
 
-from tools.base import Example, ImageSetting, ImageSettings, Note, Output, Tool, missing_weights
-from tools.engines import backdrops, composing, generative, meaning, scenes, subjects, weights
+from tools.base import Example, ImageSetting, ImageSettings, Note, Output, format_setting
+from tools.engines import backdrops, composing, generative, meaning, scenes, subjects
 from tools.engines.composing import Placed
 from tools.engines.stages import Stage
 from tools.engines.subjects import Subject
 from tools.failures import of_engines
-from tools.placing import POSITIONS
 from tools.registry import register
+from tools.staged import MODEL, PAINTERS, POSITIONS, StagedTool
 
-MODEL = "u2net"
 CREDITS = {"composed": 2, "diffusion": 4, "provider": 4}
 """For each result."""
 MOST_RESULTS = 4
@@ -111,34 +110,35 @@ class Settings(ImageSettings):
     model = serializers.ChoiceField(
         choices=[
             ("composed", _("Our own scenes")),
-            ("diffusion", _("Painted here, by a diffusion model")),
-            ("provider", _("Painted by a service")),
+            *PAINTERS,
         ],
         default="composed",
         label=_("Model"),
     )
-    format = serializers.ChoiceField(
-        choices=[("jpg", "JPG"), ("png", "PNG"), ("webp", "WebP"), ("avif", "AVIF")],
-        default="jpg",
-        label=_("Format"),
-        help_text=_("PNG keeps every pixel; WebP and AVIF make smaller files."),
-        style={"widget": "segmented"},
-    )
+    format = format_setting("jpg")
 
 
 @register
-class ProductLifestyle(Tool):
+class ProductLifestyle(StagedTool):
     """Show the product in a scene."""
 
     slug = "product-lifestyle"
     name = _("Product lifestyle")
     description = _("Show the product on a table by the window, on the beach, in a bar.")
-    artefacts = (MODEL, *meaning.ARTEFACTS)
     icon = "lamp"
     price = CREDITS["composed"]
-    timeout = 600
+    timeout = 1200  # a service may take four minutes for each of four results
     example = Example("coffee.png", {"scene": "garden-table"})
     showcase = tuple({"scene": scene} for scene in SCENES)
+    words = "scene_description"
+    nobody_paints = _(
+        "No generative engine is set up here: the scene nearest to your words is chosen, at "
+        "the price of our own scenes."
+    )
+    somebody_paints = _(
+        "The scene nearest to your words is chosen among our own. Choose another model to have "
+        "it painted."
+    )
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
@@ -179,42 +179,6 @@ class ProductLifestyle(Tool):
             for results in range(1, MOST_RESULTS + 1)
             if price * results != self.price
         ]
-
-    def unavailable_reason(self, settings: Mapping[str, Any] | None = None) -> str | None:
-        """Weights that are not there, or a generative model that nobody has set up."""
-        settings = settings or self.defaults()
-        if reason := missing_weights(MODEL):
-            return reason
-        if settings["model"] != "composed":
-            return generative.missing(settings["model"], "background")
-        return missing_weights(*meaning.ARTEFACTS) if settings["scene_description"] else None
-
-    def notice(self, settings: Mapping[str, Any]) -> str | None:
-        """That words only choose among our scenes."""
-        if not settings["scene_description"] or settings["model"] != "composed":
-            return None
-        if all(generative.missing(model, "background") for model in generative.MODELS):
-            return gettext(
-                "No generative engine is set up here: the scene nearest to your words is "
-                "chosen, at the price of our own scenes."
-            )
-        return gettext(
-            "The scene nearest to your words is chosen among our own. Choose another model "
-            "to have it painted."
-        )
-
-    def version(self, settings: Mapping[str, Any]) -> str:
-        """The weights and the generative model, by name and content."""
-        parts = [weights.artefact(MODEL).version]
-        if settings["model"] != "composed":
-            parts.append(generative.version(settings["model"], "background"))
-        elif settings["scene_description"]:
-            parts.append(weights.artefact(meaning.ARTEFACTS[0]).version)
-        return ", ".join(parts)
-
-    def warm(self) -> None:
-        """Load the model that cuts out."""
-        subjects.warm(model=MODEL)
 
 
 def _nearest(words: str) -> str:

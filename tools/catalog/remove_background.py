@@ -48,14 +48,6 @@ class Settings(ImageSettings):
         default="transparent",
         label=_("Background"),
         help_text=_("What goes behind the subject."),
-        style={
-            "swatches": [
-                ("transparent", _("Transparent")),
-                ("#ffffff", _("White")),
-                ("#f2f2f2", _("Light grey")),
-                ("#000000", _("Black")),
-            ]
-        },
     )
 
     crop = serializers.BooleanField(

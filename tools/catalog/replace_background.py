@@ -4,20 +4,19 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 from PIL import Image, ImageColor
 from rest_framework import serializers
 
-from tools.base import Example, ImageSetting, ImageSettings, Note, Output, Tool, missing_weights
-from tools.engines import backdrops, composing, generative, meaning, painting, subjects, weights
+from tools.base import Example, ImageSetting, ImageSettings, Note, Output
+from tools.engines import backdrops, composing, generative, meaning, painting, subjects
 from tools.engines.composing import Placed
 from tools.engines.stages import Rendered
 from tools.failures import of_engines
-from tools.placing import POSITIONS
 from tools.registry import register
+from tools.staged import MODEL, PAINTERS, POSITIONS, StagedTool
 
-MODEL = "u2net"
 CREDITS = {"composed": 1, "diffusion": 4, "provider": 4}
 REFLECTION = 0.32
 """How much a ground reflects where a reflection is asked for: like polished acrylic."""
@@ -105,8 +104,7 @@ class Settings(ImageSettings):
     model = serializers.ChoiceField(
         choices=[
             ("composed", _("Our own backdrops")),
-            ("diffusion", _("Painted here, by a diffusion model")),
-            ("provider", _("Painted by a service")),
+            *PAINTERS,
         ],
         default="composed",
         label=_("Model"),
@@ -146,13 +144,12 @@ class Settings(ImageSettings):
 
 
 @register
-class ReplaceBackground(Tool):
+class ReplaceBackground(StagedTool):
     """Put the subject in front of another background."""
 
     slug = "replace-background"
     name = _("Replace background")
     description = _("Put the subject in front of a colour, a studio backdrop or your own picture.")
-    artefacts = (MODEL, *meaning.ARTEFACTS)
     icon = "image-plus"
     timeout = 300
     example = Example(
@@ -166,6 +163,15 @@ class ReplaceBackground(Tool):
         {"background": "blur"},
     )
     credits = CREDITS
+    words = "prompt"
+    nobody_paints = _(
+        "No generative engine is set up here: the backdrop nearest to your words is chosen, at "
+        "the price of our own backdrops."
+    )
+    somebody_paints = _(
+        "The backdrop nearest to your words is chosen among our own. Choose another model to have "
+        "it painted."
+    )
     Settings = Settings
 
     def run(self, image: Image.Image, settings: Mapping[str, Any]) -> list[Output]:
@@ -201,42 +207,6 @@ class ReplaceBackground(Tool):
             reflection=REFLECTION if settings["reflection"] else 0.0,
         )
         return [Output(image=done, notes=notes)]
-
-    def unavailable_reason(self, settings: Mapping[str, Any] | None = None) -> str | None:
-        """Weights that are not there, or a generative model that nobody has set up."""
-        settings = settings or self.defaults()
-        if reason := missing_weights(MODEL):
-            return reason
-        if settings["model"] != "composed":
-            return generative.missing(settings["model"], "background")
-        return missing_weights(*meaning.ARTEFACTS) if settings["prompt"] else None
-
-    def notice(self, settings: Mapping[str, Any]) -> str | None:
-        """That words only choose among our backdrops."""
-        if not settings["prompt"] or settings["model"] != "composed":
-            return None
-        if all(generative.missing(model, "background") for model in generative.MODELS):
-            return gettext(
-                "No generative engine is set up here: the backdrop nearest to your words is "
-                "chosen, at the price of our own backdrops."
-            )
-        return gettext(
-            "The backdrop nearest to your words is chosen among our own. Choose another model "
-            "to have it painted."
-        )
-
-    def version(self, settings: Mapping[str, Any]) -> str:
-        """The weights and the generative model, by name and content."""
-        parts = [weights.artefact(MODEL).version]
-        if settings["model"] != "composed":
-            parts.append(generative.version(settings["model"], "background"))
-        elif settings["prompt"]:
-            parts.append(weights.artefact(meaning.ARTEFACTS[0]).version)
-        return ", ".join(parts)
-
-    def warm(self) -> None:
-        """Load the model that cuts out."""
-        subjects.warm(model=MODEL)
 
 
 def _nearest(words: str) -> str:

@@ -128,15 +128,7 @@ class Settings(ImageSettings):
         default="#ffffff",
         label=_("Padding colour"),
         help_text=_("For the padding “Colour”."),
-        style={
-            "more": True,
-            "swatches": [
-                ("#ffffff", _("White")),
-                ("#f2f2f2", _("Light grey")),
-                ("#000000", _("Black")),
-                ("transparent", _("Transparent")),
-            ],
-        },
+        style={"more": True},
     )
     enlarge = serializers.BooleanField(
         default=False,
