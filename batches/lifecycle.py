@@ -138,7 +138,7 @@ def create(
             cap=cap,
             single=single,
         )
-        setting_images.keep_or_refuse(batch, tool, cleaned)
+        setting_images.keep_or_refuse(batch, tool, [cleaned])
         items = intake.add_items(batch, tool, rows, skip_invalid=skip_invalid)
         _refuse_over_cap(batch, sum(item.held_price for item in items if not item.error_code))
     return batch
@@ -243,8 +243,8 @@ def _change_settings(batch: Batch, settings: Mapping[str, Any]) -> None:
         own = {name: value for name, value in item.settings.items() if before.get(name) != value}
         item.settings = tool.clean(own, base=batch.settings)
         _refuse_unavailable(tool, item.settings)
-        setting_images.keep_or_refuse(batch, tool, item.settings)
         item.held_price = tool.max_price(item.settings)
+    setting_images.keep_or_refuse(batch, tool, [item.settings for item in waiting])
     batch.save(update_fields=["settings"])
     Item.objects.bulk_update(waiting, ["settings", "held_price"], batch_size=100)
 
@@ -284,7 +284,6 @@ def retry(
             item.shrink = item.shrink or shrink
             item.settings = tool.clean(settings or {}, base={**batch.settings, **item.settings})
             _refuse_unavailable(tool, item.settings)
-            setting_images.keep_or_refuse(batch, tool, item.settings)
             item.held_price = tool.max_price(item.settings)
             item.history = _history(
                 item,
@@ -298,6 +297,7 @@ def retry(
             item.tries = item.losses = 0
             item.error_code, item.error_params = "", {}
             item.started_at = item.finished_at = item.retry_at = item.rung_at = None
+        setting_images.keep_or_refuse(batch, tool, [item.settings for item in chosen])
         # Under the batch's lock nobody else retries, and failed items move in no other way.
         Item.objects.bulk_update(
             chosen,

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
@@ -381,7 +382,7 @@ class Result(models.Model):
     def __str__(self) -> str:
         return self.key or self.text[:40]
 
-    @property
+    @cached_property
     def data(self) -> Any:
         """The report, where it is one; else None."""
         return json.loads(self.text) if self.format == "json" else None

@@ -8,7 +8,7 @@ change their settings, the fetch stage brings the addresses' pictures in (once f
 import io
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -60,16 +60,17 @@ def keep(batch: Batch, tool: Tool, settings: Iterable[Mapping[str, Any]]) -> dic
     return problems
 
 
-def keep_or_refuse(batch: Batch, tool: Tool, settings: Mapping[str, Any]) -> None:
-    """`keep` for settings that count as a whole. Raises `SettingsInvalid`."""
-    problems = keep(batch, tool, [settings])
-    errors = [
-        SettingError(name, problems[value][0], messages.text(*problems[value]))
-        for name, value in tool.image_settings(settings).items()
-        if value in problems
-    ]
-    if errors:
-        raise SettingsInvalid.about(tool.Settings(data=dict(settings)), errors)
+def keep_or_refuse(batch: Batch, tool: Tool, settings: Sequence[Mapping[str, Any]]) -> None:
+    """`keep` where one that can't be used stops it all. Raises `SettingsInvalid`."""
+    problems = keep(batch, tool, settings)
+    for one in settings if problems else ():
+        errors = [
+            SettingError(name, problems[value][0], messages.text(*problems[value]))
+            for name, value in tool.image_settings(one).items()
+            if value in problems
+        ]
+        if errors:
+            raise SettingsInvalid.about(tool.Settings(data=dict(one)), errors)
 
 
 def are_in(tool: Tool) -> bool:

@@ -65,19 +65,16 @@ def _measured(slug: str, settings: dict[str, Any]) -> str:
 def _run(slug: str, given: dict[str, Any]) -> None:
     """Run the tool in this process; prints seconds per photo and the peak in MB as JSON."""
     _django()
-    from tools import registry
-    from tools.base import Example
+    from tools import examples, registry
     from tools.engines import images
 
     tool = registry.get(slug)
-    example = tool.example or Example("")
-    chosen = {**tool.defaults(), **example.settings, **given}
     pictures = [images.read(io.BytesIO(data)) for _name, data in photos(COUNT + 1, sizes=SIZES)]
     spent = 0.0
     for number, picture in enumerate(pictures):
-        drawn = {name: draw(picture) for name, draw in example.images.items()}
+        chosen = examples.run_settings(tool, picture, given)
         begun = time.perf_counter()
-        for output in tool.run(picture, chosen | drawn):
+        for output in tool.run(picture, chosen):
             if output.image is not None:
                 _encoded(output.image, chosen)
         spent += time.perf_counter() - begun if number else 0

@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from PIL import Image, ImageOps
 
-from tools.base import Example, Output, Tool
+from tools.base import Example, Tool
 from tools.engines import images
 
 SIZE = (560, 420)
@@ -43,7 +43,7 @@ def make(tool: Tool, example: Example) -> tuple[Image.Image, Image.Image | str]:
     the tool raises without its weights.
     """
     before = original(example)
-    output = _output(tool, example, before)
+    output = tool.run(before, run_settings(tool, before))[0]
     shown = ImageOps.fit(before, SIZE)
     if output.data is not None:
         return shown, _in_words(output.data)
@@ -64,7 +64,8 @@ def options(tool: Tool) -> dict[Path, dict[str, str]]:
 
 def make_option(tool: Tool, example: Example, chosen: Mapping[str, Any]) -> Image.Image:
     """The tool's example with this option. Raises what `make` raises."""
-    made = _output(tool, example, original(example), chosen).image
+    before = original(example)
+    made = tool.run(before, run_settings(tool, before, chosen))[0].image
     if made is None:
         raise ValueError(f"{tool.slug} makes no pictures to show its options with.")
     return _framed(made, OPTION_SIZE)
@@ -81,11 +82,13 @@ def _framed(made: Image.Image, size: tuple[int, int]) -> Image.Image:
     return frame
 
 
-def _output(
-    tool: Tool, example: Example, before: Image.Image, chosen: Mapping[str, Any] | None = None
-) -> Output:
-    drawn = {name: draw(before) for name, draw in example.images.items()}
-    return tool.run(before, {**tool.defaults(), **example.settings, **(chosen or {}), **drawn})[0]
+def run_settings(
+    tool: Tool, image: Image.Image, chosen: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What `Tool.run` gets for this picture: the example's settings, with others on top."""
+    example = tool.example or Example("")
+    drawn = {name: draw(image) for name, draw in example.images.items()}
+    return {**tool.defaults(), **example.settings, **(chosen or {}), **drawn}
 
 
 def original(example: Example) -> Image.Image:

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from tools import examples
-from tools.base import Example, Output, Tool, ToolError
+from tools.base import Output, Tool, ToolError
 from tools.engines import images, matting, weights
 
 CELL = (300, 240)
@@ -42,13 +42,11 @@ def columns(tool: Tool) -> list[Mapping[str, Any]]:
 
 def shoot(tool: Tool, photo: Image.Image, settings: Mapping[str, Any]) -> Shot:
     """Run the tool on one photo; what stands in its way is part of the picture."""
-    example = tool.example or Example("")
-    drawn = {name: draw(photo) for name, draw in example.images.items()}
-    chosen = {**tool.defaults(), **example.settings, **settings}
+    chosen = examples.run_settings(tool, photo, settings)
     if reason := tool.unavailable_reason(chosen):
         return Shot(problem=reason)
     try:
-        return Shot(outputs=tool.run(photo, chosen | drawn))
+        return Shot(outputs=tool.run(photo, chosen))
     except ToolError as error:
         return Shot(problem=error.code)
     except matting.NoSubject:

@@ -1,10 +1,9 @@
 """Who asks for a page, and for what: the first lines of every view."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib.auth.views import redirect_to_login
@@ -17,7 +16,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from accounts.models import User
-from batches.models import Batch, Item, Result
+from batches.models import Batch
 from tools import registry
 from tools.base import Tool
 
@@ -110,20 +109,3 @@ def whole_number(text: str | None) -> int:
         return int(text or 1)
     except ValueError:
         return 1
-
-
-def looked_at(request: HttpRequest, item: Item, results: Sequence[Result]) -> dict[str, Any]:
-    """The result that a page shows: the first of an image, or the one that `?result=` counts to."""
-    if not results:
-        return {"result": None, "results": [], "after": "", "download": ""}
-    wanted = request.GET.get("result", "")
-    counted = {str(number): result for number, result in enumerate(results, start=1)}
-    result = counted.get(wanted, results[0])
-    place = {"position": result.position} if result.position else {}
-    address = reverse("batches:result", args=[item.uid])
-    return {
-        "result": result,
-        "results": results,
-        "after": f"{address}?{urlencode(place)}".rstrip("?") if result.key else "",
-        "download": f"{address}?{urlencode({**place, 'download': 1})}",
-    }

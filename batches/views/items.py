@@ -14,8 +14,8 @@ from django.views.decorators.http import require_GET
 from batches import messages, triage
 from batches.models import Item
 from batches.states import RETRYABLE, ItemState
-from batches.views.asking import htmx_of, looked_at, signed_in, user_of
-from batches.views.looks import SHOWN, settings_used, tool_of
+from batches.views.asking import htmx_of, signed_in, user_of
+from batches.views.looks import SHOWN, looked_at, settings_used, tool_of
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 from rest_framework.serializers import Field
 
 from batches import progress, triage
-from batches.models import Batch, Item
+from batches.models import Batch, Item, Result
 from batches.states import BATCH_MOVES, RETRYABLE, BatchState, ItemState
 from batches.views import wording
 from batches.views.asking import tool_name, user_of, whole_number
@@ -394,3 +394,20 @@ def _value_in_words(field: Field[Any, Any, Any, Any], value: Any) -> str:
     if isinstance(field, ImageSetting) and value not in named and field.reference(value):
         return _("A picture of yours") if not value.startswith("http") else str(value)
     return str(named.get(value, value))
+
+
+def looked_at(request: HttpRequest, item: Item, results: Sequence[Result]) -> dict[str, Any]:
+    """The result that a page shows: the first of an image, or the one that `?result=` counts to."""
+    if not results:
+        return {"result": None, "results": [], "after": "", "download": ""}
+    wanted = request.GET.get("result", "")
+    counted = {str(number): result for number, result in enumerate(results, start=1)}
+    result = counted.get(wanted, results[0])
+    place = {"position": result.position} if result.position else {}
+    address = reverse("batches:result", args=[item.uid])
+    return {
+        "result": result,
+        "results": results,
+        "after": f"{address}?{urlencode(place)}".rstrip("?") if result.key else "",
+        "download": f"{address}?{urlencode({**place, 'download': 1})}",
+    }

@@ -26,8 +26,9 @@ from batches import drafts, intake, lifecycle
 from batches.forms import OneImageForm
 from batches.models import Item, Original
 from batches.states import ENDED, BatchState, ItemState
-from batches.views.asking import htmx_of, looked_at, signed_in, tool_or_404, user_of
+from batches.views.asking import htmx_of, signed_in, tool_or_404, user_of
 from batches.views.gallery import card_of
+from batches.views.looks import looked_at
 from credits import ledger
 from tools.base import SettingsInvalid, Tool, ToolSettings
 

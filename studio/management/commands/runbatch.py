@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
+from rest_framework.exceptions import ValidationError
 from tqdm import tqdm
 
 from accounts import plans
@@ -227,7 +228,10 @@ def _given(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _pictures(tool: Tool, given: Mapping[str, str], owner: User) -> dict[str, str]:
-    """The settings that name pictures, files of this machine among them, with uploads' ids."""
+    """The settings that name pictures, files of this machine among them, with uploads' ids.
+
+    What is a value of the setting stays one, whatever files there are.
+    """
     taken = {}
     for name, setting in tool.Settings().fields.items():
         if not isinstance(setting, ImageSetting) or name not in given:
@@ -236,10 +240,8 @@ def _pictures(tool: Tool, given: Mapping[str, str], owner: User) -> dict[str, st
         try:
             if value.lower().startswith(("http://", "https://")):
                 original = pipeline.fetched(owner, value, name=addresses.name_in(value))
-            elif Path(value).is_file():
-                original, _new = intake.receive(
-                    owner, Path(value).read_bytes(), name=Path(value).name
-                )
+            elif not _is_valid(setting, value) and Path(value).is_file():
+                original, _new = intake.receive(owner, _content(Path(value)), name=Path(value).name)
             else:
                 continue
         except (fetch.FetchError, intake.ImageRefused) as wrong:
@@ -248,6 +250,20 @@ def _pictures(tool: Tool, given: Mapping[str, str], owner: User) -> dict[str, st
             raise CommandError(f"--set {name}: {value} can't be read: {error.strerror}.") from error
         taken[name] = str(original.uid)
     return taken
+
+
+def _is_valid(setting: ImageSetting, value: str) -> bool:
+    try:
+        setting.run_validation(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _content(path: Path) -> bytes:
+    """What is in a file, or as much of it as shows that it is too large."""
+    with path.open("rb") as file:
+        return file.read(settings.IMAGE_MAX_BYTES + 1)
 
 
 def _settings(tool: Tool, given: Mapping[str, str]) -> dict[str, Any]:
@@ -360,10 +376,7 @@ def _take_in(owner: User, sources: Sequence[Source], *, asked_to_stop: Callable[
         if asked_to_stop():
             return
         try:
-            with source.path.open("rb") as file:
-                # One byte more than is allowed is enough to see that it is too large.
-                data = file.read(settings.IMAGE_MAX_BYTES + 1)
-            original, _new = intake.receive(owner, data, name=source.path.name)
+            original, _new = intake.receive(owner, _content(source.path), name=source.path.name)
             source.upload = str(original.uid)
         except intake.ImageRefused as refused:
             source.problem = (refused.code, refused.params)
