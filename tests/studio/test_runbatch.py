@@ -542,3 +542,13 @@ def test_a_setting_takes_a_picture_of_this_machine(used_place, tmp_path, picture
     assert lost.returncode == 1
     assert "--set background: Give a colour" in lost.stderr
     assert "--set background: This is a" in broken.stderr
+
+
+def test_a_file_takes_the_place_of_no_value(alice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "marble").write_bytes(factories.picture())
+
+    assert (
+        runbatch._pictures(registry.get("replace-background"), {"background": "marble"}, alice)
+        == {}
+    )
