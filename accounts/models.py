@@ -10,10 +10,13 @@ from typing import Any, ClassVar, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from accounts import vault
 
 READ = "read"
 RUN = "run"
@@ -97,6 +100,14 @@ class User(AbstractBaseUser, PermissionsMixin):
     notify_email = models.BooleanField(_("send an e-mail when a batch has ended"), default=False)
     default_format = models.CharField(
         _("format of results"), max_length=4, choices=OutputFormat, default=OutputFormat.PNG
+    )
+
+    batch_images = models.PositiveIntegerField(
+        _("images per batch"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(100_000)],
+        help_text=_("Empty: as many as the plan takes."),
     )
 
     erasing_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -201,6 +212,64 @@ def create_key(
         expires_at=expires_at,
     )
     return key, secret
+
+
+class ConnectionQuerySet(models.QuerySet["Connection"]):
+    """Questions about connections."""
+
+    def visible_to(self, user: User) -> Self:
+        """Those that belong to the user."""
+        return self.filter(owner=user)
+
+
+class ConnectionKind(models.TextChoices):
+    """Where people keep pictures."""
+
+    SIRV = "sirv", "Sirv"
+    S3 = "s3", "S3"
+
+
+class Connection(models.Model):
+    """Somebody's account elsewhere, that we may read from and write to in their name."""
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    owner = models.ForeignKey(User, models.CASCADE, related_name="connections")
+    kind = models.CharField(max_length=8, choices=ConnectionKind)
+    name = models.CharField(_("name"), max_length=100)
+    config = models.JSONField(default=dict)
+    """What is no secret: client id, bucket, endpoint, region, prefix, address of the CDN."""
+    sealed_secret = models.TextField(editable=False)
+    folders = models.JSONField(default=dict)
+    """Tool to the folder that its results go to."""
+    conflict = models.CharField(max_length=9, default="rename")
+    """What happens where a name is taken: `skip`, `rename` or `overwrite`."""
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    """When it last answered."""
+    error_code = models.CharField(max_length=40, blank=True)
+    error_params = models.JSONField(default=dict, blank=True)
+    """What it said last, where that was no answer."""
+
+    objects = ConnectionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("connection")
+        verbose_name_plural = _("connections")
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "name"], name="one_connection_per_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def secret(self) -> str:
+        """Never shown again, to nobody. Raises `vault.Unreadable`."""
+        return vault.unseal(self.sealed_secret)
+
+    @secret.setter
+    def secret(self, secret: str) -> None:
+        self.sealed_secret = vault.seal(secret)
 
 
 class IdempotencyKey(models.Model):

@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from accounts import plans
 from accounts.models import User
 from batches import dispatch, fetch, intake, messages, setting_images, storage
-from batches.models import Batch, Item, Original, Result
+from batches.models import Batch, Item, Original, Result, Sheet
 from batches.sources.base import Row
 from batches.states import DELETABLE, IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
 from credits import ledger
@@ -115,6 +115,10 @@ def create(
     skip_invalid: bool = False,
     single: bool = False,
     uid: UUID | None = None,
+    reuse: bool = True,
+    pattern: str = "",
+    sheet: Sheet | None = None,
+    webhook_url: str = "",
 ) -> Batch:
     """Make a batch that is ready to start, with everything validated and quoted.
 
@@ -137,6 +141,10 @@ def create(
             sample=sample,
             cap=cap,
             single=single,
+            reuse=reuse,
+            pattern=pattern,
+            sheet=sheet,
+            webhook_url=webhook_url,
         )
         setting_images.keep_or_refuse(batch, tool, [cleaned])
         items = intake.add_items(batch, tool, rows, skip_invalid=skip_invalid)

@@ -10,6 +10,8 @@ import fcntl
 import os
 import secrets
 import tempfile
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,14 +59,21 @@ class DataDirectory:
 
     def secret_key(self) -> str:
         """The site's secret key, made once and kept in a file only the owner reads."""
-        path = self.root / "secret-key"
+        return self._kept("secret-key", lambda: secrets.token_urlsafe(64))
+
+    def credentials_key(self) -> str:
+        """The key of people's credentials for other services, made and kept likewise."""
+        return self._kept("credentials-key", lambda: urlsafe_b64encode(os.urandom(32)).decode())
+
+    def _kept(self, name: str, make: Callable[[], str]) -> str:
+        path = self.root / name
         try:
             return path.read_text().strip()
         except FileNotFoundError:
             pass
-        handle, draft = tempfile.mkstemp(dir=self.root, prefix=".secret-key-")
+        handle, draft = tempfile.mkstemp(dir=self.root, prefix=f".{name}-")
         with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(64))
+            file.write(make())
             file.flush()
             os.fsync(file.fileno())
         try:

@@ -26,6 +26,8 @@ WEIGHTS_DIR = Path(env.str("STUDIO_WEIGHTS_DIR", default=str(BASE_DIR / "var/wei
 
 # --- The site -------------------------------------------------------------------------
 SECRET_KEY = env.str("SECRET_KEY", default="") or DATA.secret_key()
+# Of what other services trust us with. The first encrypts, all decrypt.
+CREDENTIALS_KEYS = env.list("CREDENTIALS_KEYS", default=[]) or [DATA.credentials_key()]
 DEBUG = env.bool("STUDIO_DEBUG", default=False)
 PORT = env.int("STUDIO_PORT", default=8000)
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", *env.list("STUDIO_HOSTS", default=[])]

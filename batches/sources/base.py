@@ -21,5 +21,13 @@ class Row:
     """What the source could not make sense of: (field or nothing for the whole row, words)."""
     line: int | None = None
     """1-based place in what the person pasted or uploaded."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Every column of its sheet, by the column's name: name patterns may use them."""
+    folder: str = ""
+    """Where it lay below what was chosen (`shoes/left`); results keep the tree."""
+    connection: str = ""
+    """The uid of the connection whose storage `url` is a path in; empty for the web."""
+    is_done: bool = False
+    """Whether an earlier round trip has marked it as done: it does not run again."""
     refusal: tuple[str, Mapping[str, Any]] | None = None
     """Code and figures of why its file was turned away, so that the batch can say so."""

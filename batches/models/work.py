@@ -1,4 +1,4 @@
-"""The records: originals, batches, items, results. Verbs live in `batches.lifecycle`."""
+"""What work is made of: originals, batches, items, results. Verbs live in `batches.lifecycle`."""
 
 import json
 import uuid
@@ -109,6 +109,23 @@ class Batch(models.Model):
     finished_at = models.DateTimeField(null=True, editable=False)
     told_at = models.DateTimeField(null=True, editable=False)
     """When its owner was told by e-mail that it has ended."""
+    reuse = models.BooleanField(default=True)
+    """Whether an earlier result of the same work serves again instead of a second run."""
+    pattern = models.CharField(max_length=255, blank=True)
+    """How results are named (`{name}-{n}.{ext}`); empty: as their images."""
+    sheet = models.ForeignKey(
+        "batches.Sheet", models.SET_NULL, null=True, blank=True, related_name="batches"
+    )
+    """Whose rows it was made of."""
+    plan = models.JSONField(default=dict, editable=False)
+    """While it is being imported: what is to be done once all rows are in."""
+    token = models.UUIDField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    """The claim of whoever imports it, as with items."""
+    link_version = models.PositiveIntegerField(default=1, editable=False)
+    """Part of each signed link to a result: one more, and no earlier link opens anything."""
+    webhook_url = models.TextField(blank=True)
+    """Who is told of this batch alone, beside the owner's webhooks."""
 
     objects = BatchQuerySet.as_manager()
 
@@ -180,7 +197,15 @@ class Item(models.Model):
     """The caller's own id; it comes back untouched."""
     name = models.CharField(max_length=255)
     """Unique within the batch."""
+    line = models.PositiveIntegerField(null=True, blank=True)
+    """1-based row of its batch's sheet."""
+    stem = models.TextField(blank=True)
+    """Where its result is saved to, without the ending: `front/sku-1`. Empty: as `name`."""
     source_url = models.TextField(blank=True)
+    connection = models.ForeignKey(
+        "accounts.Connection", models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    """Whose storage `source_url` is a path in; nothing for an address of the web."""
     original = models.ForeignKey(
         Original, models.PROTECT, null=True, blank=True, related_name="items"
     )
@@ -222,6 +247,14 @@ class Item(models.Model):
     error_params = models.JSONField(default=dict, blank=True)
     review = models.JSONField(default=list, blank=True)
     model_version = models.CharField(max_length=255, blank=True)
+    work_key = models.CharField(max_length=64, blank=True, editable=False)
+    """Digest of picture, tool, settings and model: the same work has the same. Set when done."""
+    reused_from = models.UUIDField(null=True, editable=False)
+    """The item whose result serves here again, at no cost."""
+    twin_of = models.ForeignKey(
+        "self", models.SET_NULL, null=True, editable=False, related_name="twins"
+    )
+    """The item of this batch that does the same work; this one waits and takes its result."""
 
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, editable=False)
@@ -243,6 +276,7 @@ class Item(models.Model):
             models.Index(
                 fields=["lease_until"], condition=Q(state__in=sorted(IN_HAND)), name="item_in_hand"
             ),
+            models.Index(fields=["work_key"], condition=~Q(work_key=""), name="item_by_work"),
         ]
 
     def __str__(self) -> str:
@@ -279,79 +313,6 @@ class SettingImage(models.Model):
 
     def __str__(self) -> str:
         return self.value
-
-
-class Draft(models.Model):
-    """What somebody has put on a tool's page and not started yet; one for each tool.
-
-    It is what a reload, another tab or another device shows. `fields` holds the text fields and
-    settings as they were typed, whether they make sense or not.
-    """
-
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="drafts")
-    tool = models.SlugField()
-    fields = models.JSONField(default=dict)
-    updated_at = models.DateTimeField(auto_now=True)
-
-    class Meta:
-        """One for each tool: whoever asks first makes it."""
-
-        constraints = [
-            models.UniqueConstraint(fields=["owner", "tool"], name="one_draft_per_tool"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.tool} draft {self.pk}"
-
-
-class DraftImage(models.Model):
-    """An uploaded picture on a tool's page, or a file that was turned away there."""
-
-    draft = models.ForeignKey(Draft, models.CASCADE, related_name="images")
-    original = models.ForeignKey(
-        Original, models.CASCADE, null=True, blank=True, related_name="drafts"
-    )
-    refusal = models.TextField(blank=True)
-    """A signed `batches.refusals.Refusal` where the file could not be taken in."""
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    class Meta:
-        """The same picture is there once."""
-
-        constraints = [
-            models.UniqueConstraint(fields=["draft", "original"], name="one_image_per_draft"),
-            models.CheckConstraint(
-                condition=Q(original__isnull=False) ^ ~Q(refusal=""), name="image_or_refusal"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return str(self.original or "refused file")
-
-
-class PartialUpload(models.Model):
-    """A file that comes in by pieces and may be interrupted: the tus protocol's upload.
-
-    Pieces lie in the storage of originals, one file for each request, so that any web host can
-    take the next. `outcome` is kept until the row is pruned: a browser that missed the last
-    answer asks for it.
-    """
-
-    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
-    tool = models.SlugField(blank=True)
-    """On whose page it was dropped; empty when it belongs to none."""
-    name = models.CharField(max_length=255)
-    length = models.PositiveBigIntegerField()
-    offset = models.PositiveBigIntegerField(default=0)
-    pieces = models.JSONField(default=list)
-    """Keys of the pieces, in order."""
-    outcome = models.JSONField(null=True)
-    """Once all of it is here: the original's id as `upload`, or a refusal's token as `refused`."""
-    updated_at = models.DateTimeField(default=timezone.now, db_index=True)
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.offset} of {self.length})"
 
 
 class Result(models.Model):

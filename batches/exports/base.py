@@ -1,0 +1,79 @@
+"""What an exporter is: the part of a delivery that knows its target, and nothing of queues."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any, Protocol
+
+from rest_framework import serializers
+
+from batches.models import Delivery, Item, Parcel, Result
+
+
+class ExportError(Exception):
+    """A target that did not take it; `transient` means that trying again may help."""
+
+    def __init__(
+        self,
+        code: str,
+        *,
+        transient: bool = False,
+        retry_after: float | None = None,
+        **params: Any,
+    ) -> None:
+        super().__init__(code, params)
+        self.code = code
+        self.transient = transient
+        self.retry_after = retry_after
+        self.params = params
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """Where one result lies now."""
+
+    place: str
+    url: str = ""
+    undo: dict[str, Any] = field(default_factory=dict)
+    is_skipped: bool = False
+    """Something of this name was there, and was to be left alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeFile:
+    """What a delivery that is a file is called."""
+
+    filename: str
+    content_type: str
+
+
+class EachExporter(Protocol):
+    """Takes results one by one: `library`, `sirv`, `s3`. Safe to call twice for a result."""
+
+    slug: str
+    Options: type[serializers.Serializer]
+
+    def send(self, delivery: Delivery, result: Result, *, name: str) -> Sent:
+        """Take one result to its place, under this name (a path with its ending)."""
+
+    def undo(self, delivery: Delivery, parcel: Parcel) -> None:
+        """Put the place back as it was before `send`."""
+
+
+class FileExporter(Protocol):
+    """Makes one file of all that has ended: `xlsx`, `csv`."""
+
+    slug: str
+    Options: type[serializers.Serializer]
+
+    def make(self, delivery: Delivery, into: IO[bytes]) -> MadeFile:
+        """Write the file."""
+
+
+class RowsExporter(Protocol):
+    """Writes into something that lives elsewhere, many rows at once: `google_sheet`."""
+
+    slug: str
+    Options: type[serializers.Serializer]
+
+    def push(self, delivery: Delivery, items: Sequence[Item]) -> None:
+        """Write what is known of these items; the same items may come again."""

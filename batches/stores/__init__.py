@@ -1,0 +1,1 @@
+"""People's own storage elsewhere: clients that know no models and no users."""
