@@ -21,7 +21,7 @@ from django.db.models import ProtectedError
 from accounts import farewell, mail
 from accounts.models import ApiKey, User
 from batches import lifecycle, storage
-from batches.models import Batch, Draft, Item, Original, PartialUpload, Result
+from batches.models import Batch, Draft, Item, Original, PartialUpload, Result, Sheet
 from batches.states import LIVE, ON_HOLD, BatchState, ItemState
 from credits import ledger
 
@@ -102,7 +102,7 @@ def erase(user: User, *, now: datetime) -> bool:
     Draft.objects.filter(owner=user).delete()
     if not (_erase_uploads(user, until) and _erase_batches(user, until)):
         return False
-    if not _erase_originals(user, until):
+    if not (_erase_originals(user, until) and _erase_sheets(user, until)):
         return False
     farewell.anonymise(user)
     farewell.finish(user, now=now)
@@ -166,6 +166,15 @@ def _erase_originals(user: User, until: float) -> bool:
             Original.objects.filter(pk__in=[original.pk for original in chunk]).delete()
         except ProtectedError:  # a request that was under way has just made another batch
             return False
+    return True
+
+
+def _erase_sheets(user: User, until: float) -> bool:
+    for sheet in Sheet.objects.visible_to(user).order_by("pk"):
+        if time.monotonic() > until:
+            return False
+        storage.delete(storage.ORIGINALS, sheet.key)
+        sheet.delete()
     return True
 
 

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 
 from accounts import plans
 from accounts.models import User
-from batches import dispatch, fetch, intake, messages, setting_images, storage
+from batches import dispatch, fetch, intake, messages, setting_images, sheets, storage
 from batches.models import Batch, Item, Original, Result, Sheet
 from batches.sources.base import Row
 from batches.states import DELETABLE, IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
@@ -383,7 +383,7 @@ def rename(batch: Batch, name: str) -> Batch:
 
 
 def delete(batch: Batch) -> bool:
-    """Remove the batch, its items, its results, and the originals that nothing else uses.
+    """Remove the batch, its items, its results, and the originals and sheet that nothing else uses.
 
     The ledger stays as it is: what was used stays used. Raises `StateConflict` while something
     may still run. False: somebody else has deleted it already.
@@ -417,6 +417,8 @@ def delete(batch: Batch) -> bool:
         )
         original_keys = list(unused.values_list("key", "thumbnail_key"))
         unused.delete()
+        if found.sheet:
+            sheets.forget_unused(found.sheet)
 
         def remove_files() -> None:
             storage.delete(storage.RESULTS, *chain(*result_keys))

@@ -9,7 +9,7 @@ from itertools import islice
 import redis
 from django.db.models import Q
 
-from batches import dispatch, erasure, lifecycle, storage
+from batches import dispatch, erasure, lifecycle, sheets, storage
 from batches.models import Batch, Original, PartialUpload, Result
 from batches.states import BatchState
 
@@ -82,7 +82,7 @@ def sweep_orphans(*, now: datetime) -> int:
     }
     for alias, model in models.items():
         for keys in _chunks(storage.walk(alias, older_than=now - ORPHAN_AGE)):
-            orphans = keys - _named(model, keys) - _on_their_way(keys)
+            orphans = keys - _named(model, keys) - _on_their_way(keys) - _of_sheets(keys)
             storage.delete(alias, *orphans)
             removed += len(orphans)
     return removed
@@ -111,6 +111,12 @@ def _on_their_way(keys: set[str]) -> set[str]:
         PartialUpload.objects.filter(uid__in=set(pieces.values())).values_list("uid", flat=True)
     )
     return {key for key, uid in pieces.items() if uid in open_}
+
+
+def _of_sheets(keys: set[str]) -> set[str]:
+    """Which of these are spreadsheets that somebody still has."""
+    found = filter(None, map(storage.sheet_of, keys))
+    return keys & sheets.keys_of(found)
 
 
 def _chunks(keys: Iterable[str]) -> Iterator[set[str]]:

@@ -19,6 +19,8 @@ ORIGINALS = "originals"
 RESULTS = "results"
 PIECE = ".piece"
 """The ending of a part of a file that is still on its way."""
+SHEET = ".sheet"
+"""The ending of a spreadsheet, whatever it was called."""
 
 
 class DurableFileSystemStorage(FileSystemStorage):
@@ -62,6 +64,22 @@ def upload_of_piece(key: str) -> UUID | None:
         return None
     try:
         return UUID(name.partition(".")[0])
+    except ValueError:
+        return None
+
+
+def sheet_key(owner: UUID, uid: UUID) -> str:
+    """The name of a spreadsheet as it came."""
+    return f"{owner}/{uid}{SHEET}"
+
+
+def sheet_of(key: str) -> UUID | None:
+    """The sheet that a file is; nothing for every other name."""
+    name = PurePosixPath(key).name
+    if not name.endswith(SHEET):
+        return None
+    try:
+        return UUID(name.removesuffix(SHEET))
     except ValueError:
         return None
 

@@ -174,7 +174,9 @@ def test_the_last_mail_says_goodbye_once(alice):
 # --- Whoever dies on the way ----------------------------------------------------------
 
 
-STEPS = ["_stop_work", "_erase_uploads", "_erase_batches", "_erase_originals"]
+STEPS = [
+    *("_stop_work", "_erase_uploads", "_erase_batches", "_erase_originals", "_erase_sheets"),
+]
 
 
 @pytest.mark.parametrize("step", STEPS)

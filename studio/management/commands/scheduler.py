@@ -8,7 +8,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from accounts import idempotency
-from batches import drafts, notices, partials
+from batches import drafts, notices, partials, sheets
 from batches.reconcile import reconcile, sweep_orphans
 from credits import ledger
 from studio.supervisor import StopSignal
@@ -40,6 +40,7 @@ class Command(BaseCommand):
                     idempotency.prune()
                     partials.prune(now=timezone.now())
                     drafts.prune(now=timezone.now())
+                    sheets.remove_unused(now=timezone.now())
                     sweep_orphans(now=timezone.now())
             except Exception:
                 log.exception("A round of the scheduler failed.")
