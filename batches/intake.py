@@ -1,8 +1,9 @@
 """Images in: files become originals, rows become items. Everything is judged before money moves."""
 
 import hashlib
+import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -100,40 +101,129 @@ def receive(owner: User, data: bytes, *, name: str, shrink: bool = False) -> tup
 def add_items(
     batch: Batch, tool: Tool, rows: Sequence[Row], *, skip_invalid: bool = False
 ) -> list[Item]:
-    """Turn rows into the batch's items, all validated, in one bulk insert.
+    """Turn rows into the items of a batch that has none, all validated, in one bulk insert.
 
     Shapes, settings and address rules are judged; nothing is fetched. Raises `RowsInvalid`
     with every problem, unless `skip_invalid`: then such rows become failed items that cost
     nothing.
     """
-    uploads = _uploads(batch.owner, rows)
-    names = Names()
-    errors: list[RowError] = []
-    items: list[Item] = []
-    judged = [_item(batch, tool, index, row, uploads) for index, row in enumerate(rows)]
-    unusable = setting_images.keep(batch, tool, (item.settings for item, _problems in judged))
-    sizes = setting_images.sizes(batch) if setting_images.are_in(tool) else {}
-    for index, (item, wrong) in enumerate(judged):
+    return Intake(batch, tool).add(rows, skip_invalid=skip_invalid)
+
+
+class Intake:
+    """Rows on their way into one batch, all at once or by and by.
+
+    `there` are the names of the items that the batch has already; the new ones come after them.
+    """
+
+    def __init__(self, batch: Batch, tool: Tool, *, there: Iterable[str] = ()) -> None:
+        self._batch = batch
+        self._tool = tool
+        self._names = Names()
+        self._next = 0
+        for name in there:
+            self._names.unique(name)
+            self._next += 1
+        self._cleaner = Cleaner(tool, batch.settings)
+
+    def add(self, rows: Sequence[Row], *, skip_invalid: bool) -> list[Item]:
+        """The next items, stored; as with `add_items`. Call it in a transaction."""
+        batch, tool = self._batch, self._tool
+        uploads = _uploads(batch.owner, rows)
+        judged = [
+            _item(batch, index, row, uploads, self._cleaner)
+            for index, row in enumerate(rows, start=self._next)
+        ]
+        unusable = setting_images.keep(batch, tool, (item.settings for item, _problems in judged))
+        named = {
+            value for item, _ in judged for value in tool.image_settings(item.settings).values()
+        }
+        sizes = setting_images.sizes(batch, named)
+        errors: list[RowError] = []
+        items: list[Item] = []
+        for item, wrong in judged:
+            problems = wrong + self._wrong_pictures(item, unusable, sizes, is_wrong=bool(wrong))
+            errors += problems
+            if problems:
+                item.state = ItemState.FAILED
+                item.held_price = 0  # it is in no quote; a retry prices it anew
+                item.error_code = problems[0].code
+                item.error_params = dict(problems[0].params)
+            items.append(item)
+        if errors and not skip_invalid:
+            raise RowsInvalid(errors)
+        for item in items:
+            item.name = self._names.unique(item.name)
+        self._next += len(items)
+        return Item.objects.bulk_create(items, batch_size=500)
+
+    def _wrong_pictures(
+        self,
+        item: Item,
+        unusable: Mapping[str, setting_images.Problem],
+        sizes: Mapping[str, tuple[int, int]],
+        *,
+        is_wrong: bool,
+    ) -> list[RowError]:
+        """What is wrong with the pictures that its settings name, or with all sizes together."""
+        tool = self._tool
         named = tool.image_settings(item.settings)
-        problems = wrong + [
-            _wrong_picture(index, tool, name, *unusable[value])
+        problems = [
+            _wrong_picture(item.position, tool, name, *unusable[value])
             for name, value in named.items()
             if value in unusable
         ]
-        if not problems and item.original:
-            drawn = {name: sizes[value] for name, value in named.items() if value in sizes}
-            problems = _wrong_size(index, tool, item, item.original, drawn)
-        errors += problems
-        item.name = names.unique(item.name)
-        if problems:
-            item.state = ItemState.FAILED
-            item.held_price = 0  # it is in no quote; a retry prices it anew
-            item.error_code = problems[0].code
-            item.error_params = dict(problems[0].params)
-        items.append(item)
-    if errors and not skip_invalid:
-        raise RowsInvalid(errors)
-    return Item.objects.bulk_create(items, batch_size=500)
+        if problems or is_wrong or not item.original:
+            return problems
+        drawn = {name: sizes[value] for name, value in named.items() if value in sizes}
+        return _wrong_size(item.position, tool, item, item.original, drawn)
+
+
+def judge(
+    batch: Batch, rows: Iterable[Row], cleaner: "Cleaner"
+) -> Iterator[tuple[Item, list[RowError]]]:
+    """What rows without uploads would become, unsaved, each with everything wrong with it.
+
+    `batch` need not be stored. Pictures that settings name are not looked at.
+    """
+    for index, row in enumerate(rows):
+        yield _item(batch, index, row, {}, cleaner)
+
+
+class Cleaner:
+    """A tool's settings of many rows on top of their batch's: rows mostly have the same few."""
+
+    _REMEMBERED = 1000
+
+    def __init__(self, tool: Tool, base: Mapping[str, Any]) -> None:
+        self.tool = tool
+        self._base = base
+        self._known: dict[str, tuple[dict[str, Any], int, str | None] | SettingsInvalid] = {}
+
+    def clean(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], int, str | None]:
+        """All settings, the most that it may cost, and why these can't run here, if they can't.
+
+        Raises `SettingsInvalid`.
+        """
+        key = json.dumps(settings, sort_keys=True, default=str)
+        if key not in self._known:
+            if len(self._known) >= self._REMEMBERED:
+                self._known.clear()
+            self._known[key] = self._cleaned(settings)
+        found = self._known[key]
+        if isinstance(found, SettingsInvalid):
+            raise found.with_traceback(None)  # the same one again: it would grow
+        cleaned, price, reason = found
+        return dict(cleaned), price, reason
+
+    def _cleaned(
+        self, settings: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], int, str | None] | SettingsInvalid:
+        try:
+            cleaned = self.tool.clean(settings, base=self._base)
+        except SettingsInvalid as invalid:
+            return invalid
+        return cleaned, self.tool.max_price(cleaned), self.tool.unavailable_reason(cleaned)
 
 
 def _uploads(owner: User, rows: Iterable[Row]) -> dict[str, Original]:
@@ -151,11 +241,13 @@ def _uploads(owner: User, rows: Iterable[Row]) -> dict[str, Original]:
 
 
 def _item(
-    batch: Batch, tool: Tool, index: int, row: Row, uploads: Mapping[str, Original]
+    batch: Batch, index: int, row: Row, uploads: Mapping[str, Original], cleaner: Cleaner
 ) -> tuple[Item, list[RowError]]:
     """One row as an unsaved item, with everything that is wrong with it."""
     problems: list[RowError] = []
     item = Item(batch=batch, position=index, external_id=row.external_id, settings={})
+    if batch.sheet_id and row.fields:  # not a line of pasted addresses
+        item.line = row.line
     at = f"/images/{index}"
     given = row.problems
     if not given and not row.refusal and bool(row.url) == bool(row.upload):
@@ -179,27 +271,30 @@ def _item(
             item.source_url = fetch.check_url(row.url, allow=settings.FETCH_ALLOW)
         except fetch.FetchError as error:
             problems.append(RowError(index, f"{at}/url", error.code, _refusal(error), error.params))
+    problems += _take_settings(item, index, row, cleaner)
+    item.name = clean_name(row.name or _name_of(item))
+    return item, problems
+
+
+def _take_settings(item: Item, index: int, row: Row, cleaner: Cleaner) -> list[RowError]:
+    """Give the item its settings and price; returns what is wrong with them."""
+    at = f"/images/{index}/settings"
     try:
-        item.settings = tool.clean(row.settings, base=batch.settings)
-        item.held_price = tool.max_price(item.settings)
+        item.settings, item.held_price, reason = cleaner.clean(row.settings)
     except SettingsInvalid as invalid:
-        problems += [
+        return [
             RowError(
                 index,
-                _pointer(f"{at}/settings", wrong.field),
+                _pointer(at, wrong.field),
                 "settings_invalid",
                 wrong.detail,
                 {"detail": f"{wrong.field}: {wrong.detail}" if wrong.field else wrong.detail},
             )
             for wrong in invalid.errors
         ]
-    else:
-        if reason := tool.unavailable_reason(item.settings):
-            problems.append(
-                RowError(index, f"{at}/settings", "tool_unavailable", reason, {"reason": reason})
-            )
-    item.name = clean_name(row.name or _name_of(item))
-    return item, problems
+    if reason:
+        return [RowError(index, at, "tool_unavailable", reason, {"reason": reason})]
+    return []
 
 
 def _wrong_picture(

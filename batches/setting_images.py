@@ -8,7 +8,7 @@ change their settings, the fetch stage brings the addresses' pictures in (once f
 import io
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -18,7 +18,7 @@ from PIL import Image
 
 from batches import fetch, messages, storage
 from batches.models import Batch, Item, Original, SettingImage
-from tools.base import ImageSetting, SettingError, SettingsInvalid, Tool
+from tools.base import SettingError, SettingsInvalid, Tool
 from tools.engines import images
 
 Problem = tuple[str, Mapping[str, Any]]
@@ -73,14 +73,11 @@ def keep_or_refuse(batch: Batch, tool: Tool, settings: Sequence[Mapping[str, Any
             raise SettingsInvalid.about(tool.Settings(data=dict(one)), errors)
 
 
-def are_in(tool: Tool) -> bool:
-    """Whether the tool has settings that may be pictures."""
-    return any(isinstance(field, ImageSetting) for field in tool.Settings().fields.values())
-
-
-def sizes(batch: Batch) -> dict[str, tuple[int, int]]:
-    """How large the pictures are that the batch's settings name, as far as they are here."""
-    here = batch.setting_images.filter(original__isnull=False)
+def sizes(batch: Batch, values: Collection[str]) -> dict[str, tuple[int, int]]:
+    """How large these pictures are that the batch's settings name, as far as they are here."""
+    if not values:
+        return {}
+    here = batch.setting_images.filter(original__isnull=False, value__in=values)
     columns = here.values_list("value", "original__width", "original__height")
     return {value: (width, height) for value, width, height in columns}
 

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from PIL import Image
 
 from batches import intake, storage
-from batches.models import Item, Original
+from batches.models import Item, Original, Sheet
 from batches.sources.base import Row
 from batches.states import ItemState
 from tests.factories import bare_batch, make_original, picture
@@ -333,3 +333,54 @@ def test_nothing_is_fetched_while_rows_are_judged(alice, fake_tool, server):
     add(alice, fake_tool, Row(url=server.url("/ok")))
 
     assert server.seen == []
+
+
+# --- By and by ------------------------------------------------------------------------
+
+
+def test_rows_that_come_in_chunks_become_the_items_of_one_sitting(alice, fake_tool):
+    rows = [Row(url=f"https://a.example.com/{n % 3}.png") for n in range(7)]
+    rows[4] = Row(url="ftp://a.example.com/x.png")
+    at_once = add(alice, fake_tool, *rows, skip_invalid=True)
+    batch = bare_batch(alice, settings=fake_tool.clean({}))
+
+    taker = intake.Intake(batch, fake_tool)
+    taker.add(rows[:3], skip_invalid=True)
+    taker.add(rows[3:5], skip_invalid=True)
+    # A worker that goes on after another one knows the names from the items.
+    there = batch.items.order_by("position").values_list("name", flat=True)
+    intake.Intake(batch, fake_tool, there=there).add(rows[5:], skip_invalid=True)
+
+    def seen(items):
+        return [(item.position, item.name, item.state, item.held_price) for item in items]
+
+    assert seen(batch.items.order_by("position")) == seen(at_once)
+    assert len({item.name for item in at_once}) == 7
+
+
+def test_only_rows_of_a_sheet_have_a_line_in_it(alice, fake_tool):
+    sheet = Sheet.objects.create(owner=alice, kind="csv", name="a.csv")
+    batch = bare_batch(alice, settings=fake_tool.clean({}), sheet=sheet)
+    rows = [
+        Row(url="https://a.example.com/pasted.png", line=1),
+        Row(url="https://a.example.com/listed.png", line=2, fields={"photo": "…"}),
+    ]
+
+    items = intake.add_items(batch, fake_tool, rows)
+
+    assert [item.line for item in items] == [None, 2]
+
+
+def test_settings_that_many_rows_share_are_judged_once(alice, fake_tool, monkeypatch):
+    asked = []
+    real = type(fake_tool).clean
+    monkeypatch.setattr(
+        type(fake_tool), "clean", lambda *args, **kw: asked.append(1) or real(*args, **kw)
+    )
+    batch = bare_batch(alice, settings=fake_tool.clean({}))
+    rows = [Row(url=f"https://a.example.com/{n}") for n in range(50)]
+    asked.clear()
+
+    intake.add_items(batch, fake_tool, rows)
+
+    assert len(asked) == 1
