@@ -316,8 +316,8 @@ def test_a_picture_that_takes_too_long_is_called_damaged_and_not_tried_again(
 def test_a_confined_process_can_open_write_and_start_nothing(tmp_path):
     script = """
 import json, os, resource, socket, sys
-from tools.engines import guard
-guard._libc()
+from tools.engines import confinement
+confinement.prepare()
 file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 done = []
 def attempt(name, action):
@@ -326,7 +326,8 @@ def attempt(name, action):
         done.append(name)
     except (OSError, MemoryError):
         pass
-guard._confine(guard.Allowance(), server=os.getppid(), threads=False)
+confinement.confine(memory=1536 * 2**20, cpu_seconds=10, seconds=20.0)
+confinement.end_with(os.getppid())
 if os.getuid() == 0:
     done.append("stayed root")
 attempt("opened", lambda: open("/etc/passwd"))

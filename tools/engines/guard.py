@@ -28,7 +28,6 @@ The server lives no longer than its client, however that one ends: it watches th
 
 import atexit
 import builtins
-import ctypes
 import gc
 import hashlib
 import importlib
@@ -52,13 +51,12 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn, Self, cast
 
 from PIL import Image
 
-from . import images
+from . import confinement, images
 from .images import LIMITS, ImageProblem, Limits
 
 logger = logging.getLogger(__name__)
@@ -69,20 +67,6 @@ _ROOT: Final = Path(__file__).resolve().parents[2]
 _REPLY: Final = struct.Struct("<III")  # lengths of the findings (JSON), thumbnail and picture
 _STATUS: Final = struct.Struct("<i")
 _LONGEST_FINDINGS: Final = 64 * 1024
-
-# Signals by which a child ends through its file: its own limits, and crashes.
-_OWN_SIGNALS: Final = {
-    signal.SIGXCPU,
-    signal.SIGALRM,
-    signal.SIGXFSZ,
-    signal.SIGSEGV,
-    signal.SIGBUS,
-    signal.SIGABRT,
-    signal.SIGFPE,
-    signal.SIGILL,
-    signal.SIGSYS,
-    signal.SIGTRAP,
-}
 
 
 class GuardLost(Exception):
@@ -369,7 +353,7 @@ class _Call:
         if len(status) < _STATUS.size:
             raise _ServerLost("the server ended")
         exit_code = os.waitstatus_to_exitcode(_STATUS.unpack(status)[0])
-        if -exit_code in _OWN_SIGNALS:
+        if -exit_code in confinement.OWN_SIGNALS:
             name = signal.Signals(-exit_code).name
             raise ImageProblem("file_damaged", detail=f"the child ended by {name}")
         raise _Interrupted(f"the child ended with {exit_code}")
@@ -575,7 +559,7 @@ def _preload() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     Image.MAX_IMAGE_PIXELS = None  # our own limits are stricter and say more
     warnings.simplefilter("ignore")
-    _libc()
+    confinement.prepare()
     # Decoder and encoder set up their tables once for all children.
     sample = images.encode(Image.new("RGB", (640, 480)), format="jpg")
     examine(io.BytesIO(sample), kind="jpg", limits=LIMITS)
@@ -649,7 +633,8 @@ def _run_child(request: bytes, file: int, answer: int, *, server: int) -> NoRetu
     findings: Mapping[str, object]
     try:
         # The HEIC decoder starts a thread even where it is told to do without.
-        _confine(Allowance(**allowance), server=server, threads=kind == "heic")
+        confinement.confine(**allowance, threads=kind == "heic")
+        confinement.end_with(server)
         file_ = cast("BinaryIO", content)
         kept_as = "png"
         if shrink and _is_too_large(file_, kind=kind, limits=Limits(**limits)):
@@ -671,41 +656,6 @@ def _run_child(request: bytes, file: int, answer: int, *, server: int) -> NoRetu
         while view:
             view = view[os.write(_ANSWER, view) :]
     os._exit(0)
-
-
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_NO_NEW_PRIVS: Final = 38
-_NOBODY: Final = 65534
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
-
-
-def _confine(allowance: Allowance, *, server: int, threads: bool) -> None:
-    """Give up what decoding does not need, for good."""
-    if os.geteuid() == 0:
-        with suppress(OSError):  # not everywhere is there a nobody to become
-            os.setgroups([])
-            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-    _libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # after the change of user: it resets
-    if os.getppid() != server:
-        os._exit(os.EX_SOFTWARE)
-    for limit, value in (
-        (resource.RLIMIT_AS, allowance.memory),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(limit, (value, value))
-    if not threads:
-        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    # The soft limit ends it by SIGXCPU; SIGKILL, which the hard one sends, would look foreign.
-    resource.setrlimit(resource.RLIMIT_CPU, (allowance.cpu_seconds, allowance.cpu_seconds + 2))
-    signal.setitimer(signal.ITIMER_REAL, allowance.seconds)
 
 
 if __name__ == "__main__":
