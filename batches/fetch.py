@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Generic, TypeVar
 from urllib.parse import quote, urljoin
 
@@ -153,14 +153,16 @@ def fetch(
     max_bytes: int,
     deadline: float = DEADLINE,
     allow: Sequence[str] = (),
+    hosts: Sequence[str] = (),
     resolve: Resolve | None = None,
     dial: Dial | None = None,
 ) -> Fetched:
     """Download ``url`` into a file within ``deadline`` seconds, all told.
 
     Raises ``FetchError``; what was written by then is of no use. ``allow`` is that of
-    ``check_url``. Many threads may fetch at once. ``resolve`` and ``dial`` stand in for the
-    system's resolver and for TCP.
+    ``check_url``. With ``hosts`` only these are asked, and what redirects elsewhere is refused;
+    ``.example.com`` stands for every name below it. Many threads may fetch at once. ``resolve``
+    and ``dial`` stand in for the system's resolver and for TCP.
     """
     download = _Download(
         max_bytes=max_bytes,
@@ -168,6 +170,7 @@ def fetch(
         resolve=resolve or resolve_by_system,
         dial=dial or dial_tcp,
         clock=_Clock(deadline),
+        hosts=hosts,
         into=into,
     )
     return download.run(_place(url, allow))
@@ -307,6 +310,11 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _is_one_of(host: str, hosts: Sequence[str]) -> bool:
+    """Whether a host is named, or lies below a name that begins with a dot."""
+    return any(host.endswith(name) if name.startswith(".") else host == name for name in hosts)
+
+
 def _refuse_private(host: str, *, is_ip: bool) -> None:
     if is_ip:
         if not network.is_public(host):
@@ -350,6 +358,7 @@ class _Request(Generic[Found]):
     resolve: Resolve
     dial: Dial
     clock: _Clock
+    hosts: Sequence[str] = ()
 
     def _receive(self, place: _Place, response: httpcore.Response) -> Found:
         """Make of the answer what was asked for, or refuse it as early as can be."""
@@ -357,6 +366,8 @@ class _Request(Generic[Found]):
 
     def run(self, place: _Place, *, redirects: int = 0) -> Found:
         """Ask, and follow where that leads."""
+        if self.hosts and not _is_one_of(place.host, self.hosts):
+            raise FetchError("other_host", code="source_not_allowed")
         with self._answer(place) as response:
             if response.status not in REDIRECTS:
                 return self._receive(place, response)
@@ -478,7 +489,7 @@ class _Request(Generic[Found]):
 class _Download(_Request[Fetched]):
     """The whole file."""
 
-    into: BinaryIO
+    into: BinaryIO = field(kw_only=True)
 
     def _receive(self, place: _Place, response: httpcore.Response) -> Fetched:
         content_type, _announced = self._accepted(response)

@@ -63,6 +63,9 @@ NAMES: dict[str, list[str]] = {
     "azure.com": ["168.63.129.16"],
     "nonsense.com": ["not an address"],
     "nobody.com": [],
+    "a.img.good.com": [PUBLIC],
+    "evilimg.good.com": [PUBLIC],
+    "good.com": [PUBLIC],
 }
 
 
@@ -97,6 +100,7 @@ class Net:
         max_bytes: int = LIMIT,
         deadline: float = 10,
         allow: tuple[str, ...] = (),
+        hosts: tuple[str, ...] = (),
     ) -> Fetched:
         return fetch(
             url,
@@ -104,6 +108,7 @@ class Net:
             max_bytes=max_bytes,
             deadline=deadline,
             allow=allow,
+            hosts=hosts,
             resolve=self.resolve,
             dial=self.dial,
         )
@@ -652,6 +657,28 @@ def test_a_redirect_home_to_a_name_that_turned_private_is_refused(net: Net) -> N
     assert (caught.value.label, caught.value.code) == ("ip", "source_redirects")
     assert net.asked == ["rebind.com", "rebind.com"]
     assert net.dialled == [(PUBLIC, 80)]
+
+
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [
+        ("img.good.com/ok", "ok"),
+        ("a.img.good.com/ok", "ok"),
+        ("img.good.com/r-slashes", "ok"),
+        ("good.com/ok", "other_host"),
+        ("evilimg.good.com/ok", "other_host"),
+        ("img.good.com/to?to=http://both.com/ok", "other_host"),
+    ],
+)
+def test_only_hosts_that_were_named_are_asked(net: Net, path: str, label: str) -> None:
+    try:
+        net.fetch(f"http://{path}", hosts=("img.good.com", ".img.good.com"))
+        found = "ok"
+    except FetchError as error:
+        found = error.label
+
+    assert found == label
+    assert set(net.asked) <= {"img.good.com", "a.img.good.com"}
 
 
 def test_a_second_address_is_tried_when_the_first_is_out_of_reach(net: Net) -> None:
