@@ -104,6 +104,67 @@ TEXTS = {
     "row_invalid": _("This row can't be used: {detail}"),
     "settings_invalid": _("A setting of this image is wrong: {detail}"),
     "tool_unavailable": _("The tool can't run with these settings: {reason}"),
+    "google_link": _(
+        "This is no link to a Google Sheet. Open the sheet and copy the address of the browser."
+    ),
+    "google_published": _(
+        "This link leads to a published page. Open the sheet itself and copy the address of the "
+        "browser."
+    ),
+    "google_not_shared": _(
+        "We may not see this sheet. Share it with {address}, then try again; "
+        "or let anyone with the link view it."
+    ),
+    "google_not_public": _(
+        "We can't see this sheet. Let anyone with the link view it, then try again; "
+        "or download it as CSV and upload the file."
+    ),
+    "google_not_found": _("There is no Google Sheet at this link. Check whether it was deleted."),
+    "google_tab_missing": _("The sheet has no tab {tab} (any more). Choose another tab."),
+    "google_office_file": _(
+        "This is an Excel file that Google shows. Download it and upload the file, "
+        "or save it as a Google Sheet."
+    ),
+    "google_too_large": _("The sheet has too much in it. Divide it, then try again."),
+    "google_too_large.rows": _(
+        "The sheet has more than {limit} rows. Divide it into several tabs, then try again."
+    ),
+    "google_too_large.columns": _(
+        "The sheet has more than {limit} columns. Use a tab with fewer, then try again."
+    ),
+    "google_too_large.mb": _(
+        "The sheet has more than {mb} MB in it. Divide it into several tabs, then try again."
+    ),
+    "google_too_large.kb": _(
+        "A cell of the sheet has more than {kb} KB in it. Make it shorter, then try again."
+    ),
+    "google_read_only": _(
+        "We may see this sheet, but not write to it. Make {address} an editor, then try again."
+    ),
+    "google_protected": _(
+        "Cells that we would write to are protected. Let {address} edit them, then try again."
+    ),
+    "google_busy": _("Google has no time for us now. Try again in {seconds} s."),
+    "google_unreachable": _("Google doesn't answer. Try again in a minute."),
+    "google_account": _(
+        "This site's access to Google doesn't work, so nothing was read or written. Tell the "
+        "site's operator; or download the sheet as CSV and upload the file."
+    ),
+    "google_refused": _(
+        "Google refused this (error {status}). Check the sheet and its link, then try again."
+    ),
+    "google_no_sheet": _(
+        "This batch didn't come from a Google Sheet, so there is none to write to. "
+        "Choose another place."
+    ),
+    "google_rows_lost": _(
+        "Row {rows} of the sheet isn't there any more or has changed; nothing was written for it. "
+        "Put its address back, then send again."
+    ),
+    "google_rows_lost.count": _(
+        "{count} rows of the sheet aren't there any more or have changed ({rows}); nothing was "
+        "written for them. Put their addresses back, then send again."
+    ),
     "insufficient_credits": _("Not enough credits: {required} needed, {available} left."),
     "processing_failed": _("Something went wrong on our side. Retry; if it fails again, tell us."),
 }
@@ -120,6 +181,14 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "instruction_not_understood": {"part": "?", "examples": _("“a bit warmer”")},
     "mask_wrong_size": {"mask_w": "?", "mask_h": "?", "w": "?", "h": "?"},
     "worker_lost": {"n": 5},
+    "google_not_shared": {"address": _("this site's account")},
+    "google_read_only": {"address": _("this site's account")},
+    "google_protected": {"address": _("this site's account")},
+    "google_tab_missing": {"tab": "?"},
+    "google_too_large": {"limit": 100_000},
+    "google_busy": {"seconds": 60},
+    "google_refused": {"status": "?"},
+    "google_rows_lost": {"rows": "?"},
     "row_invalid": {"detail": ""},
     "settings_invalid": {"detail": ""},
     "tool_unavailable": {"reason": ""},

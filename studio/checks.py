@@ -7,6 +7,7 @@ from typing import Any, get_args
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
+from batches.google import account as google_account
 from tools import outside, registry
 from tools.engines import provider, remote
 
@@ -99,4 +100,25 @@ def check_services(**_: Any) -> Iterable[CheckMessage]:
                 f"STUDIO_DIFFUSION_{name}_REVISION is {revision!r}, which is no commit.",
                 hint="Name the commit with all its 40 digits: branches and tags move.",
                 id="studio.E007",
+            )
+
+
+@register()
+def check_google(**_: Any) -> Iterable[CheckMessage]:
+    """The key file of the site's Google account must be one, and Google must be somewhere."""
+    try:
+        google_account.load()
+    except google_account.KeyFileError as error:
+        yield Error(
+            f"STUDIO_GOOGLE_CREDENTIALS: {error}",
+            hint="Name the JSON key file of a service account: docs/google-sheets.md.",
+            id="studio.E010",
+        )
+    for name in ("api", "docs"):
+        if not remote.is_address(settings.GOOGLE[name]):
+            yield Error(
+                f"STUDIO_GOOGLE_{name.upper()} is {settings.GOOGLE[name]!r}, "
+                "which is no http or https address.",
+                hint="Leave it out, unless something of yours stands between Google and the site.",
+                id="studio.E011",
             )

@@ -196,6 +196,13 @@ DIFFUSION_EDIT = (
 DIFFUSION_STEPS = env.int("STUDIO_DIFFUSION_STEPS", default=30)
 DIFFUSION_ELSEWHERE = env.bool("STUDIO_DIFFUSION_ELSEWHERE", default=False)
 
+# --- Google Sheets: docs/google-sheets.md ---------------------------------------------------
+GOOGLE = {
+    "credentials": env.str("STUDIO_GOOGLE_CREDENTIALS", default=""),
+    "api": env.str("STUDIO_GOOGLE_API", default="https://sheets.googleapis.com").rstrip("/"),
+    "docs": env.str("STUDIO_GOOGLE_DOCS", default="https://docs.google.com").rstrip("/"),
+}
+
 # --- Files ----------------------------------------------------------------------------
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "var/static"

@@ -1,8 +1,11 @@
 """Wrong configuration is refused at the start, with a hint."""
 
+from pathlib import Path
+
 import pytest
 
 from studio import checks
+from tests import google_server
 
 
 def refusals(check) -> list[str]:
@@ -85,6 +88,53 @@ def test_a_bucket_without_a_name_is_refused_and_a_disk_needs_none(settings):
     [refusal] = refusals(checks.check_buckets)
     assert refusal.startswith("studio.E004: The storage of results has no bucket.")
     assert "STUDIO_RESULTS_BUCKET" in refusal
+
+
+@pytest.fixture
+def key(settings, tmp_path) -> Path:
+    """A good key of a Google account, which the site uses."""
+    path = google_server.GoogleServer().key_file(tmp_path)
+    settings.GOOGLE = {**settings.GOOGLE, "credentials": str(path)}
+    return path
+
+
+def test_a_site_with_or_without_a_google_account_is_fine(settings, key):
+    assert refusals(checks.check_google) == []
+
+    settings.GOOGLE = {**settings.GOOGLE, "credentials": ""}
+    assert refusals(checks.check_google) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "can't be read: No such file"),
+        ("client_id = 1", "is not JSON"),
+        ('["service_account"]', "is not the key of a service account"),
+        ('{"type": "authorized_user"}', "is not the key of a service account"),
+        ('{"type": "service_account", "client_email": "a@b.example"}', "is damaged"),
+        (
+            '{"type": "service_account", "client_email": "a", "token_uri": "x", "private_key": ""}',
+            "is damaged",
+        ),
+    ],
+)
+def test_a_key_file_of_no_use_is_refused_with_the_reason(key, content, why):
+    key.unlink()
+    if content:
+        key.write_text(content)
+
+    [refusal] = refusals(checks.check_google)
+
+    assert refusal.startswith(f"studio.E010: STUDIO_GOOGLE_CREDENTIALS: {key} {why}")
+    assert "docs/google-sheets.md" in refusal
+
+
+def test_google_must_have_an_address(settings):
+    settings.GOOGLE = {"credentials": "", "api": "sheets.example", "docs": "https://docs.example"}
+
+    [refusal] = refusals(checks.check_google)
+    assert refusal.startswith("studio.E011: STUDIO_GOOGLE_API is 'sheets.example'")
 
 
 @pytest.mark.worker
