@@ -101,6 +101,61 @@ TEXTS = {
     "worker_lost": _(
         "The worker stopped {n} times on this image. Try another model or a smaller image."
     ),
+    "connection_gone": _(
+        "The account that it was to come from is no longer connected. "
+        "Connect it again and add its images anew, or upload the file."
+    ),
+    "connection_sealed": _(
+        "The site's own keys have changed, so that it can't open this account any more. "
+        "Open the connection and enter its secret again."
+    ),
+    "store_unreachable": _(
+        "The account's server doesn't answer. We try again by ourselves; "
+        "if it lasts, check the server, then retry."
+    ),
+    "store_unreachable.status": _(
+        "The account's server is out of order (error {status}). We try again by ourselves; "
+        "if it lasts, retry later."
+    ),
+    "store_credentials": _(
+        "The account refused our key: it is wrong, has ended or was revoked. "
+        "Open the connection and enter the key and its secret again."
+    ),
+    "store_forbidden": _(
+        "The account doesn't let this key do that. Give the key the right to list, read and "
+        "write files there, or choose another folder."
+    ),
+    "store_missing": _(
+        "It isn't there any more: the bucket, the folder or the file. Check the name, then retry."
+    ),
+    "store_limit": _(
+        "The account takes no more requests for now, so we wait. It goes on by itself."
+    ),
+    "store_name_taken": _(
+        "There is a file of this name already, and the account doesn't let us replace it. "
+        "Choose to rename, or another folder."
+    ),
+    "store_damaged": _(
+        "What arrived in the account is not what we sent. Retry; "
+        "if it happens again, tell the account's provider."
+    ),
+    "store_refused": _(
+        "The account refused the request (error {status}). Check the connection, then retry."
+    ),
+    "store_not_allowed": _(
+        "This server can't be used ({host}): its address is private, not encrypted, or on an "
+        "unusual port. Use a public https address, or ask the site's operator to allow it."
+    ),
+    "store_clock": _(
+        "The account's clock and ours differ by more than it accepts. Tell the site's operator."
+    ),
+    "store_path": _(
+        "The path “{path}” can't be used: part of it is empty, a dot, or a control character. "
+        "Choose another name."
+    ),
+    "store_name_too_long": _(
+        "The path is longer than the account takes ({max}). Use a shorter name or folder."
+    ),
     "row_invalid": _("This row can't be used: {detail}"),
     "settings_invalid": _("A setting of this image is wrong: {detail}"),
     "tool_unavailable": _("The tool can't run with these settings: {reason}"),
@@ -180,6 +235,10 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     **{code: {"service": _("a service outside")} for code in TEXTS if code.startswith("engine_")},
     "instruction_not_understood": {"part": "?", "examples": _("“a bit warmer”")},
     "mask_wrong_size": {"mask_w": "?", "mask_h": "?", "w": "?", "h": "?"},
+    "store_refused": {"status": "?"},
+    "store_not_allowed": {"host": "?"},
+    "store_path": {"path": "?"},
+    "store_name_too_long": {"max": 1024},
     "worker_lost": {"n": 5},
     "google_not_shared": {"address": _("this site's account")},
     "google_read_only": {"address": _("this site's account")},

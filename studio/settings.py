@@ -239,6 +239,9 @@ WHITENOISE_MANIFEST_STRICT = False
 IMAGE_MAX_BYTES = 20 * 1024 * 1024
 IMAGE_MAX_PIXELS = 50_000_000
 FETCH_ALLOW: list[str] = env.list("STUDIO_FETCH_ALLOW", default=[])
+
+# --- Accounts elsewhere ---------------------------------------------------------------
+SIRV_API_URL = env.str("STUDIO_SIRV_API_URL", default="https://api.sirv.com")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024  # of JSON and form fields; files are not counted
 WELCOME_CREDITS = env.int("STUDIO_WELCOME_CREDITS", default=25)
 

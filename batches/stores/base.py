@@ -4,7 +4,7 @@ Paths are relative to what the connection was given (a bucket's prefix, an accou
 `/` between folders and none at either end; they may hold any letters.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any, Protocol
@@ -16,7 +16,10 @@ class StoreError(Exception):
     Codes: `store_unreachable`, `store_credentials` (wrong or expired), `store_forbidden`,
     `store_missing` (bucket, account, folder or file), `store_limit` (too many requests),
     `store_name_taken`, `store_damaged` (what lies there is not what was sent), `store_refused`
-    (anything else, with `status`).
+    (anything else, with `status`), `store_not_allowed` (an address that we don't call),
+    `store_clock` (our clock and its clock differ), `store_path` (a `path` that stores read in
+    different ways), `store_name_too_long` (with `max`), `file_too_large` (`size` and `max` in
+    megabytes); and of connections `connection_gone` and `connection_sealed`.
     """
 
     def __init__(
@@ -71,6 +74,9 @@ class Store(Protocol):
 
     def walk(self, folder: str, *, recursive: bool) -> Iterator[Found]:
         """The files in a folder, by name; with `recursive` in those below it too."""
+
+    def folders(self, folder: str) -> Sequence[str]:
+        """Names of the folders right in a folder, sorted."""
 
     def describe(self, path: str, *, text: str, product: str) -> None:
         """Keep alt text and SKU with the file, where the store can; else nothing happens."""

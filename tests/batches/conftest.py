@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from batches import audit, dispatch
 from credits import audit as credits_audit
-from tests import fakes
+from tests import fakes, sirv_server
 from tests.batches import fetch_server, odd_tools
 
 
@@ -33,6 +34,33 @@ def server(settings) -> Iterator[fetch_server.FetchServer]:
     with fetch_server.serving() as running:
         settings.FETCH_ALLOW = list(running.allow)
         yield running
+
+
+@pytest.fixture
+def sirv(settings) -> Iterator[sirv_server.SirvServer]:
+    """A Sirv account on loopback that the site may reach."""
+    with sirv_server.serving() as running:
+        settings.SIRV_API_URL = running.url
+        settings.FETCH_ALLOW = [*settings.FETCH_ALLOW, running.host]
+        yield running
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[Any]:
+    from tests import s3_server  # moto takes its time to load
+
+    with s3_server.serving() as running:
+        yield running
+
+
+@pytest.fixture
+def s3(settings, _s3_server) -> Iterator[Any]:
+    """An S3 server on loopback with the bucket `pictures`, which the site may reach."""
+    settings.FETCH_ALLOW = [*settings.FETCH_ALLOW, _s3_server.host]
+    _s3_server.client.create_bucket(Bucket="pictures")
+    _s3_server.requests.clear()
+    yield _s3_server
+    _s3_server.reset()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from django.utils.functional import Promise
 from batches import fetch, messages
 
 CODES = [code for code in messages.TEXTS if "." not in code]
-RAISED = re.compile(r'(?:ImageProblem|ToolError|ImageRefused)\(\s*"([a-z_]+)"')
+RAISED = re.compile(r'(?:ImageProblem|ToolError|ImageRefused|StoreError)\(\s*"([a-z_]+)"')
 GIVEN = re.compile(r'(?:_stop|fail_item)\(\s*item, "([a-z_]+)"')
 
 
