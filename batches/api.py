@@ -13,7 +13,6 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Prefetch, Q, QuerySet
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -359,11 +358,17 @@ class BatchResultsView(APIView):
 
     @extend_schema(
         operation_id="batches_results",
-        responses={(200, "application/zip"): OpenApiTypes.BINARY},
+        responses={
+            (200, "application/zip"): OpenApiTypes.BINARY,
+            (206, "application/zip"): OpenApiTypes.BINARY,
+        },
     )
-    def get(self, request: Request, uid: UUID) -> StreamingHttpResponse:
-        """All results so far and a manifest, streamed."""
-        return archive.response(_batch(request, uid))
+    def get(self, request: Request, uid: UUID) -> HttpResponseBase:
+        """All results so far, a manifest and a table, streamed.
+
+        Once the batch has ended, `Range` with `If-Range` goes on with a download that broke off.
+        """
+        return archive.response(_batch(request, uid), request)
 
 
 # --- Items ----------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import unicodedata
 NAMELESS = "image"
 LONGEST_NAME = 180
 """Bytes in UTF-8. File systems take 255; numbers and other endings are still to come."""
+DEEPEST = 16
+"""Folders and the name in a path: what unpacks such a tree has limits, too."""
 LONGEST_EXTENSION = 16
 """Bytes. What comes after the last dot and is longer is no extension."""
 
@@ -46,6 +48,16 @@ def split_name(name: str) -> tuple[str, str]:
     return stem, dot + extension
 
 
+def clean_path(path: str) -> str:
+    """A path below some folder, each part of it clean; it leads nowhere else.
+
+    Never empty; of very many folders the last ones are kept.
+    """
+    parts = path.replace("\\", "/").split("/")
+    kept = [part for part in parts if part.strip(". ")] or [path]
+    return "/".join(clean_name(part) for part in kept[-DEEPEST:])
+
+
 class Names:
     """Numbers names that come twice: `front.png`, `front-2.png`.
 
@@ -56,16 +68,32 @@ class Names:
     def __init__(self, *taken: str) -> None:
         self._taken = {_same(name) for name in taken}
         self._next: dict[str, int] = {}
+        self._folders: dict[str, str] = {"": ""}
 
     def unique(self, name: str) -> str:
         """The name itself, or the first free numbered one."""
+        return self._free("", name)
+
+    def unique_path(self, path: str) -> str:
+        """The same for a clean path. No file has the name of a folder, and no folder a file's."""
+        folder, slash, name = path.rpartition("/")
+        return self._free(self._folder(folder) + slash, name)
+
+    def _folder(self, path: str) -> str:
+        if _same(path) not in self._folders:
+            outer, slash, name = path.rpartition("/")
+            self._folders[_same(path)] = self._free(self._folder(outer) + slash, name)
+        return self._folders[_same(path)]
+
+    def _free(self, folder: str, name: str) -> str:
         candidate, stem, extension = name, *split_name(name)
-        while _same(candidate) in self._taken:
-            number = self._next.get(_same(name), 2)
-            self._next[_same(name)] = number + 1
+        asked = _same(folder + name)
+        while _same(folder + candidate) in self._taken:
+            number = self._next.get(asked, 2)
+            self._next[asked] = number + 1
             candidate = f"{stem}-{number}{extension}"
-        self._taken.add(_same(candidate))
-        return candidate
+        self._taken.add(_same(folder + candidate))
+        return folder + candidate
 
 
 def _same(name: str) -> str:

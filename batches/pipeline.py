@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 import uuid
+import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -398,6 +399,7 @@ def _store(item: Item, position: int, output: Output) -> Result:
             notes=notes,
             bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
+            crc32=zlib.crc32(data),
         )
     if item.token is None:
         raise RuntimeError("Only a claimed item can have results.")
@@ -419,6 +421,7 @@ def _store(item: Item, position: int, output: Output) -> Result:
         notes=notes,
         bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
+        crc32=zlib.crc32(data),
     )
     storage.save(storage.RESULTS, key, data)
     storage.save(storage.RESULTS, result.thumbnail_key, images.thumbnail(picture))

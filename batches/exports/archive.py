@@ -2,56 +2,116 @@
 
 Nothing is packed beforehand and pictures are not compressed again, so the first byte leaves
 at once and the length is known from the start. What is ready goes in; a batch may still run.
+Once it has ended, the same ZIP comes out each time, and a download that broke off can go on.
 """
 
+import hashlib
+import io
 import json
+import tempfile
+import zlib
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from http import HTTPStatus
+from typing import IO, Any, TypeVar
 
-from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
-from zipstream import ZIP_STORED, ZipStream
+from rest_framework.request import Request
 
 from batches import storage
+from batches.exports import report
+from batches.exports.ranges import UNSATISFIABLE, asked_range
+from batches.exports.zipped import Layout, Member, stamp
 from batches.models import Batch, Item, Result
-from batches.names import Names, clean_name, split_name
-from batches.states import ItemState
+from batches.names import Names, clean_name, clean_path, split_name
+from batches.states import BatchState, ItemState
 from tools.engines import images
 
 MANIFEST = "manifest.json"
+TABLE = "results.csv"
 CHUNK = 64 * 1024
-ROWS_AT_ONCE = 500
+KEPT_IN_MEMORY = 2**20
+"""Bytes of each list that a ZIP holds; a longer one goes to a temporary file."""
 
 Answer = TypeVar("Answer", bound=HttpResponseBase)
 
 
-def stream(batch: Batch) -> ZipStream:
-    """The ZIP as chunks of bytes, each made when it is asked for; ``len()`` is its length.
+class Archive:
+    """A batch's ZIP, as it is at this moment; `len()` is its length. Close it after use.
 
-    Two queries. Memory holds the names and settings, never more of the files than a chunk.
+    Memory holds names and places of the results, never more of the files than a chunk.
     Raises `RuntimeError` half way, and so breaks the download, when a file is not there any
     more or has another length than it should have.
     """
-    names = Names(MANIFEST)
-    pictures: list[tuple[str, Result]] = []
-    listed: list[dict[str, Any]] = []
-    for result in _results(batch):
-        name = names.unique(result_name(result))
-        pictures.append((name, result))
-        listed.append(_entry(result.item, name=name, result=result))
-    failed = batch.items.filter(state=ItemState.FAILED).iterator(chunk_size=ROWS_AT_ONCE)
-    listed += [_entry(item, name=item.name, result=None) for item in failed]
-    listed.sort(key=lambda entry: entry["position"])  # stable: results of one item keep theirs
 
-    archive = ZipStream(compress_type=ZIP_STORED, sized=True)
-    archive.add(_manifest(batch, listed), MANIFEST)
-    for name, result in pictures:
-        if result.key:
-            archive.add(_chunks(result.key, result.bytes), name, size=result.bytes)
-        else:
-            archive.add(result.text.encode(), name)
-    return archive
+    def __init__(self, batch: Batch) -> None:
+        self._written: dict[str, IO[bytes]] = {}
+        names = Names(MANIFEST, TABLE)
+        made_at = stamp(batch.created_at)
+        members: list[Member] = []
+        texts = self._write("")
+        with _Lists(batch, self._write(MANIFEST), self._write(TABLE)) as lists:
+            for item in report.items(batch):
+                given: dict[Result, str] = {}
+                for result in item.results.all() if item.state == ItemState.DONE else ():
+                    name = given[result] = names.unique_path(result_path(result))
+                    if result.key:
+                        place: str | int = result.key
+                        size, crc32 = result.bytes, _checksum(result)
+                    else:
+                        data = result.text.encode()
+                        place, size, crc32 = texts.tell(), len(data), zlib.crc32(data)
+                        texts.write(data)
+                    members.append(Member(name, size, crc32, stamp(result.created_at), place))
+                lists.add(item, given)
+        lists_first = [self._listed(name, made_at) for name in (MANIFEST, TABLE)]
+        self._layout = Layout([*lists_first, *members])
+        self._etag = _fingerprint(self._layout)
+
+    @property
+    def etag(self) -> str:
+        """A strong validator: archives with the same one have the same bytes."""
+        return f'"{self._etag}"'
+
+    def __len__(self) -> int:
+        return len(self._layout)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.chunks()
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """The bytes from ``start`` up to ``stop``."""
+        return self._layout.chunks(self._read, start, stop)
+
+    def close(self) -> None:
+        """Let go of what was written for it."""
+        for file in self._written.values():
+            file.close()
+
+    def _write(self, name: str) -> IO[bytes]:
+        file = tempfile.SpooledTemporaryFile(max_size=KEPT_IN_MEMORY)  # noqa: SIM115
+        return self._written.setdefault(name, file)
+
+    def _listed(self, name: str, made_at: tuple[int, int]) -> Member:
+        file = self._written[name]
+        size, crc32 = file.tell(), 0
+        file.seek(0)
+        while chunk := file.read(CHUNK):
+            crc32 = zlib.crc32(chunk, crc32)
+        return Member(name, size, crc32, made_at, 0)
+
+    def _read(self, member: Member, skip: int) -> Iterator[bytes]:
+        if isinstance(member.place, str):
+            yield from _chunks(member.place, skip)
+            return
+        file = self._written.get(member.name, self._written[""])
+        at, end = member.place + skip, member.place + member.size
+        while at < end:
+            file.seek(at)  # members take turns, and so do readers
+            chunk = file.read(min(CHUNK, end - at))
+            at += len(chunk)
+            yield chunk
 
 
 def filename(batch: Batch) -> str:
@@ -60,24 +120,60 @@ def filename(batch: Batch) -> str:
     return clean_name(f"{stem}.zip")
 
 
-def response(batch: Batch) -> StreamingHttpResponse:
-    """The ZIP as an answer. The caller has made sure that the batch may be seen."""
-    archive = stream(batch)
-    answer = StreamingHttpResponse(
-        archive,
-        content_type="application/zip",
-        headers={
-            "Content-Length": str(len(archive)),
-            "Content-Disposition": content_disposition_header(True, filename(batch)) or "",
-        },
-    )
-    return private(answer, cache="no-store")  # while the batch runs, the next one holds more
+def response(batch: Batch, request: HttpRequest | Request) -> HttpResponseBase:
+    """The ZIP as an answer, or the part of it that is asked for.
+
+    Parts are given once the batch has ended; until then the next ZIP holds more, and a part
+    of it would fit to nothing. The caller has made sure that the batch may be seen.
+    """
+    archive = Archive(batch)
+    length = len(archive)
+    headers = {"ETag": archive.etag}
+    start, stop, status = 0, length, HTTPStatus.OK
+    has_ended = batch.state in (BatchState.FINISHED, BatchState.CANCELLED)
+    if has_ended:
+        headers["Accept-Ranges"] = "bytes"
+        wanted = asked_range(request.headers, length=length, etag=archive.etag)
+        if wanted is UNSATISFIABLE:
+            archive.close()
+            headers["Content-Range"] = f"bytes */{length}"
+            refusal = HttpResponse(status=416, headers=headers)
+            return private(refusal, cache="no-cache")
+        if wanted:
+            start, stop = wanted
+            status = HTTPStatus.PARTIAL_CONTENT
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{length}"
+    headers |= {
+        "Content-Type": "application/zip",
+        "Content-Length": str(stop - start),
+        "Content-Disposition": content_disposition_header(True, filename(batch)) or "",
+    }
+    answer: HttpResponseBase
+    if request.method == "HEAD":
+        archive.close()
+        answer = HttpResponse(status=status, headers=headers)
+    else:
+        part = _Part(archive, start, stop)
+        answer = StreamingHttpResponse(part, status=status, headers=headers)
+    return private(answer, cache="no-cache" if has_ended else "no-store")
+
+
+def result_path(result: Result) -> str:
+    """Where a result belongs below a folder of results: `shoes/front.png`.
+
+    The item's own place, or its name; further results of an item are numbered. Clean, but
+    not yet unlike those of other items.
+    """
+    item = result.item
+    stem = item.stem or split_name(clean_name(item.name))[0]
+    number = f"-{result.position + 1}" if result.position else ""
+    ending = images.EXTENSIONS.get(result.format, f".{result.format}")
+    return clean_path(f"{stem}{number}{ending}")
 
 
 def result_name(result: Result) -> str:
-    """The name of a result's file: the item's stem, and the ending of what is inside."""
-    stem, _extension = split_name(result.item.name)
-    return clean_name(f"{stem}{images.EXTENSIONS.get(result.format, f'.{result.format}')}")
+    """The name of a result's file, without folders."""
+    return result_path(result).rpartition("/")[2]
 
 
 def file_response(result: Result, *, download: bool) -> HttpResponseBase:
@@ -120,12 +216,6 @@ def private(answer: Answer, *, cache: str = "max-age=3600") -> Answer:
     return answer
 
 
-def _results(batch: Batch) -> Iterator[Result]:
-    made = Result.objects.filter(item__batch=batch, item__state=ItemState.DONE)
-    ordered = made.select_related("item").order_by("item__position", "position")
-    return ordered.iterator(chunk_size=ROWS_AT_ONCE)
-
-
 def _entry(item: Item, *, name: str, result: Result | None) -> dict[str, Any]:
     """A line of the manifest: a file in the ZIP, or an item that gave none."""
     return {
@@ -143,24 +233,76 @@ def _entry(item: Item, *, name: str, result: Result | None) -> dict[str, Any]:
     }
 
 
-def _manifest(batch: Batch, listed: list[dict[str, Any]]) -> bytes:
-    about = {
-        "batch": {"id": str(batch.uid), "name": batch.name, "tool": batch.tool},
-        "items": listed,
-    }
-    return json.dumps(about, ensure_ascii=False, indent=1).encode()
+class _Lists:
+    """The two lists in the archive, written image by image: for programs, and for people."""
+
+    def __init__(self, batch: Batch, manifest: IO[bytes], table: IO[bytes]) -> None:
+        self._manifest = manifest
+        self._lines = io.TextIOWrapper(table, encoding="utf-8", newline="", write_through=True)
+        self._table = report.Table(self._lines)
+        about = {"id": str(batch.uid), "name": batch.name, "tool": batch.tool}
+        self._manifest.write(f'{{\n "batch": {_json(about)},\n "items": ['.encode())
+        self._separator = "\n  "
+
+    def __enter__(self) -> "_Lists":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manifest.write(b"\n ]\n}\n")
+        self._lines.detach()
+
+    def add(self, item: Item, names: dict[Result, str]) -> None:
+        """An image, and what its results are called in the archive."""
+        self._table.add(report.row(item, names.__getitem__))
+        entries = [_entry(item, name=name, result=result) for result, name in names.items()]
+        if item.state == ItemState.FAILED:
+            entries = [_entry(item, name=item.name, result=None)]
+        for entry in entries:
+            self._manifest.write(f"{self._separator}{_json(entry)}".encode())
+            self._separator = ",\n  "
 
 
-def _chunks(key: str, size: int) -> Iterator[bytes]:
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _fingerprint(layout: Layout) -> str:
+    """A digest of everything that decides what the bytes are."""
+    digest = hashlib.sha256()
+    for member in layout.members:
+        digest.update(repr(member[:4]).encode())
+    return digest.hexdigest()[:32]
+
+
+def _checksum(result: Result) -> int:
+    """A result's CRC-32, which is looked for once where the tool's run did not leave it."""
+    if result.crc32 is None:
+        crc32 = 0
+        for chunk in _chunks(result.key, 0):
+            crc32 = zlib.crc32(chunk, crc32)
+        result.crc32 = crc32
+        Result.objects.filter(pk=result.pk).update(crc32=crc32)
+    return result.crc32
+
+
+def _chunks(key: str, skip: int) -> Iterator[bytes]:
     """A stored file, opened when its turn comes."""
-    sent = 0
     try:
         file = storage.open_file(storage.RESULTS, key)
     except FileNotFoundError:
         raise RuntimeError(f"The result {key} is not in the storage any more.") from None
     with file:
+        file.seek(skip)
         while chunk := file.read(CHUNK):
-            sent += len(chunk)
             yield chunk
-    if sent != size:
-        raise RuntimeError(f"The result {key} has {sent} bytes and should have {size}.")
+
+
+class _Part:
+    """A part of an archive that is sent; the archive is closed with the answer."""
+
+    def __init__(self, archive: Archive, start: int, stop: int) -> None:
+        self._chunks = archive.chunks(start, stop)
+        self.close = archive.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks

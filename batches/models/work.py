@@ -327,6 +327,8 @@ class Result(models.Model):
     height = models.PositiveIntegerField(null=True)
     bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
+    crc32 = models.PositiveBigIntegerField(null=True, editable=False)
+    """The checksum that a ZIP holds; nothing where nobody has needed it yet."""
     text = models.TextField(blank=True)
     notes = models.JSONField(default=list, blank=True)
     """What the tool told about it: pairs of a text, translated when shown, and its figures."""

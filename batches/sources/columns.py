@@ -18,7 +18,9 @@ OURS: Final = (STATUS, RESULT, ALT_TEXT, ERROR, CREDITS, TIME)
 
 DONE: Final = "done"
 FAILED: Final = "failed"
-"""What `STATUS` says: a row that is done does not run again, any other does."""
+CANCELLED: Final = "cancelled"
+WAITING: Final = "waiting"
+"""What `STATUS` may say: a row that is done does not run again, any other does."""
 
 
 def is_ours(column: str) -> bool:

@@ -7,11 +7,11 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
-from django.http import Http404, HttpRequest, HttpResponseBase, QueryDict, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponseBase, QueryDict
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
 from batches import lifecycle, triage
@@ -192,11 +192,11 @@ def _uuid(text: str) -> UUID:
         raise Http404 from None
 
 
-@require_GET
+@require_safe
 @signed_in
-def results_zip(request: HttpRequest, uid: UUID) -> StreamingHttpResponse:
-    """All results so far, streamed."""
-    return archive.response(batch_or_404(request, uid))
+def results_zip(request: HttpRequest, uid: UUID) -> HttpResponseBase:
+    """All results so far, streamed; or a part of them, for a download that goes on."""
+    return archive.response(batch_or_404(request, uid), request)
 
 
 def _act(request: HttpRequest, uid: UUID, verb: Callable[[Batch], Batch]) -> HttpResponseBase:

@@ -141,6 +141,6 @@ def test_a_zip_comes_while_the_batch_still_runs(alices, item):
     archive = zipfile.ZipFile(io.BytesIO(data))
     assert response["Content-Length"] == str(len(data))
     assert response["Content-Disposition"] == 'attachment; filename="Autumn.zip"'
-    assert archive.namelist() == ["manifest.json", "Zoë.png", "Zoë-2.png"]
+    assert archive.namelist() == ["manifest.json", "results.csv", "Zoë.png", "Zoë-2.png"]
     listed = json.loads(archive.read("manifest.json"))["items"]
     assert [entry["name"] for entry in listed] == ["Zoë.png", "Zoë-2.png"]

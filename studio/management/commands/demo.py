@@ -139,8 +139,8 @@ class Guest:
         """Save the ZIP that the page would give."""
         target = self.folder / "results.zip"
         draft = target.with_suffix(".zip.part")
-        with draft.open("wb") as file:
-            for chunk in archive.stream(batch):
+        with closing(archive.Archive(batch)) as whole, draft.open("wb") as file:
+            for chunk in whole:
                 file.write(chunk)
         draft.replace(target)
 
