@@ -21,7 +21,18 @@ from django.db.models import ProtectedError
 from accounts import farewell, mail
 from accounts.models import ApiKey, User
 from batches import lifecycle, storage
-from batches.models import Batch, Draft, Item, Original, PartialUpload, Result, Sheet
+from batches.models import (
+    Asset,
+    Batch,
+    Draft,
+    Folder,
+    Item,
+    Original,
+    PartialUpload,
+    Result,
+    Sheet,
+    Tag,
+)
 from batches.states import LIVE, ON_HOLD, BatchState, ItemState
 from credits import ledger
 
@@ -40,6 +51,7 @@ class Losses:
     running: int
     originals: int
     results: int
+    assets: int
     keys: int
     credits: int
 
@@ -53,6 +65,7 @@ def losses(user: User, *, now: datetime) -> Losses:
         running=own.filter(state__in=LIVE).count(),
         originals=Original.objects.visible_to(user).count(),
         results=Item.objects.visible_to(user).filter(state=ItemState.DONE).count(),
+        assets=Asset.objects.visible_to(user).count(),
         keys=ApiKey.objects.usable(now=now).filter(user=user).count(),
         credits=balance.available + balance.held,
     )
@@ -103,6 +116,8 @@ def erase(user: User, *, now: datetime) -> bool:
     if not (_erase_uploads(user, until) and _erase_batches(user, until)):
         return False
     if not (_erase_originals(user, until) and _erase_sheets(user, until)):
+        return False
+    if not _erase_library(user, until):
         return False
     farewell.anonymise(user)
     farewell.finish(user, now=now)
@@ -175,6 +190,18 @@ def _erase_sheets(user: User, until: float) -> bool:
             return False
         storage.delete(storage.ORIGINALS, sheet.key)
         sheet.delete()
+    return True
+
+
+def _erase_library(user: User, until: float) -> bool:
+    own = Asset.objects.visible_to(user).order_by("pk")
+    while chunk := list(own[:CHUNK]):
+        if time.monotonic() > until:
+            return False
+        storage.delete(storage.RESULTS, *_flat((asset.key, asset.thumbnail_key) for asset in chunk))
+        Asset.objects.filter(pk__in=[asset.pk for asset in chunk]).delete()
+    Folder.objects.visible_to(user).delete()
+    Tag.objects.filter(owner=user).delete()
     return True
 
 

@@ -221,6 +221,24 @@ TEXTS = {
         "written for them. Put their addresses back, then send again."
     ),
     "insufficient_credits": _("Not enough credits: {required} needed, {available} left."),
+    "library_full": _(
+        "The library is full ({gigabytes} GB), so nothing was added. Empty the trash, or delete "
+        "what you don't need."
+    ),
+    "asset_source_gone": _("The file of {name} isn't there any more, so it can't be kept."),
+    "folder_taken": _("There is a folder called {name} here already. Choose another name."),
+    "folder_too_deep": _(
+        "Folders can lie {max} deep within each other. Choose a folder further up."
+    ),
+    "folder_inside_itself": _("{name} can't be moved into itself. Choose another folder."),
+    "folder_not_empty": _(
+        "{name} is not empty, so it stays. Move its contents, or delete them along with it."
+    ),
+    "folder_missing": _("This folder isn't there any more. Load the page again."),
+    "folders_full": _("A library holds {max} folders. Delete some that you don't need."),
+    "tags_full": _("An image can have {max} tags, so nothing was changed. Give fewer."),
+    "alt_text_too_long": _("An alt text can have {max} characters. Make it shorter."),
+    "too_many_chosen": _("More than {max} were chosen, so nothing was changed. Choose fewer."),
     "processing_failed": _("Something went wrong on our side. Retry; if it fails again, tell us."),
 }
 
@@ -252,6 +270,16 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "settings_invalid": {"detail": ""},
     "tool_unavailable": {"reason": ""},
     "insufficient_credits": {"required": "?", "available": "?"},
+    "library_full": {"gigabytes": "?"},
+    "asset_source_gone": {"name": _("this image")},
+    "folder_taken": {"name": "?"},
+    "folder_too_deep": {"max": 8},
+    "folder_inside_itself": {"name": _("A folder")},
+    "folder_not_empty": {"name": _("The folder")},
+    "folders_full": {"max": 1000},
+    "tags_full": {"max": 50},
+    "alt_text_too_long": {"max": 2000},
+    "too_many_chosen": {"max": 500},
 }
 
 

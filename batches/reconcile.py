@@ -10,12 +10,17 @@ import redis
 from django.db.models import Q
 
 from batches import dispatch, erasure, lifecycle, sheets, storage
-from batches.models import Batch, Original, PartialUpload, Result
+from batches.models import Asset, Batch, Original, PartialUpload, Result
 from batches.states import BatchState
 
 ORPHAN_AGE = timedelta(hours=1)
 """Younger files may belong to a worker that has not settled yet."""
 FILES_PER_QUERY = 500
+NAMED_BY: dict[str, list[type[Asset | Original | Result]]] = {
+    storage.ORIGINALS: [Original],
+    storage.RESULTS: [Result, Asset],
+}
+"""Whose rows name the files of each storage."""
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +81,10 @@ def reconcile(*, now: datetime) -> Summary:
 def sweep_orphans(*, now: datetime) -> int:
     """Remove stored files that no row names; returns how many."""
     removed = 0
-    models: dict[str, type[Original | Result]] = {
-        storage.ORIGINALS: Original,
-        storage.RESULTS: Result,
-    }
-    for alias, model in models.items():
+    for alias, models in NAMED_BY.items():
         for keys in _chunks(storage.walk(alias, older_than=now - ORPHAN_AGE)):
-            orphans = keys - _named(model, keys) - _on_their_way(keys) - _of_sheets(keys)
+            named = (_named(model, keys) for model in models)
+            orphans = keys.difference(*named, _on_their_way(keys), _of_sheets(keys))
             storage.delete(alias, *orphans)
             removed += len(orphans)
     return removed
@@ -96,7 +98,7 @@ def _close(batch: Batch) -> bool:
     return lifecycle.close_if_finished(batch.pk)
 
 
-def _named(model: type[Original | Result], keys: set[str]) -> set[str]:
+def _named(model: type[Asset | Original | Result], keys: set[str]) -> set[str]:
     """Which of these files have a row. Many at a time: the columns have no index."""
     rows = model._default_manager.filter(Q(key__in=keys) | Q(thumbnail_key__in=keys))
     return {key for pair in rows.values_list("key", "thumbnail_key") for key in pair}

@@ -2,7 +2,7 @@
 
 from batches.models.deliveries import Delivery, DeliveryState, Parcel, ParcelState
 from batches.models.drafts import Draft, DraftImage, PartialUpload
-from batches.models.library import Asset, Folder, Tag
+from batches.models.library import Asset, AssetQuerySet, Folder, Tag
 from batches.models.quotas import TokenBucket
 from batches.models.sheets import Sheet, SheetKind
 from batches.models.webhooks import DefaultSecret, WebhookEndpoint, WebhookMessage, WebhookState
@@ -19,6 +19,7 @@ from batches.models.work import (
 
 __all__ = [
     "Asset",
+    "AssetQuerySet",
     "Batch",
     "BatchQuerySet",
     "DefaultSecret",

@@ -5,7 +5,7 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -74,6 +74,26 @@ class AssetQuerySet(models.QuerySet["Asset"]):
     def kept(self) -> Self:
         """Without what lies in the trash."""
         return self.filter(trashed_at=None)
+
+    def matching(self, words: str) -> Self:
+        """Those in which each of the words occurs: in the name, the alt text, a tag or the tool."""
+        found = self
+        for word in words.split():
+            tagged = Asset.tags.through.objects.filter(
+                asset=OuterRef("pk"), tag__name__icontains=word
+            )
+            found = found.filter(
+                Q(name__icontains=word)
+                | Q(alt_text__icontains=word)
+                | Q(tool__icontains=word)
+                | Exists(tagged)
+            )
+        return found
+
+    def tagged(self, name: str) -> Self:
+        """Those with this tag."""
+        on = Asset.tags.through.objects.filter(asset=OuterRef("pk"), tag__name=name)
+        return self.filter(Exists(on))
 
 
 class Asset(models.Model):
