@@ -156,6 +156,53 @@ TEXTS = {
     "store_name_too_long": _(
         "The path is longer than the account takes ({max}). Use a shorter name or folder."
     ),
+    "sheet_empty": _(
+        "There are no rows in this table, so there is nothing to run. Choose another sheet or file."
+    ),
+    "sheet_damaged": _(
+        "The spreadsheet is damaged and can't be read. "
+        "Open it in a spreadsheet program, save it again, then retry."
+    ),
+    "sheet_encrypted": _(
+        "The spreadsheet is protected by a password, so we can't read it. "
+        "Save a copy without one, then retry."
+    ),
+    "sheet_kind": _("This is a {kind} file, which isn't read here. Save it as XLSX or CSV."),
+    "sheet_not_a_table": _("This file is no spreadsheet. Use an XLSX or CSV file."),
+    "sheet_too_large": _(
+        "{size} MB; a spreadsheet may have {max} MB. Take out pictures or split it, then retry."
+    ),
+    "sheet_too_complex": _(
+        "Unpacked, this spreadsheet takes more memory or time than we give one. "
+        "Copy its values into a new file, or save it as CSV."
+    ),
+    "sheet_too_many_rows": _("The table has more than {max} rows. Split it, then retry."),
+    "sheet_too_many_columns": _(
+        "The table has {n} columns; {max} are read. Remove those on the right that aren't needed."
+    ),
+    "sheet_cell_too_long": _(
+        "A cell in row {row} is too long to be read; perhaps a quotation mark in or above it "
+        "isn't closed. Shorten or correct it, then retry."
+    ),
+    "sheet_tab_missing": _("There is no sheet called “{tab}” in this file. It has: {tabs}."),
+    "sheet_quote_unclosed": _(
+        "A cell goes on over several rows; perhaps a quotation mark isn't closed. "
+        "Rows that it has swallowed would not run. Correct it in the file, or skip the row."
+    ),
+    "sheet_quote_unclosed.rows": _(
+        "A quotation mark seems not to be closed in row {rows}: the rows below are taken for a "
+        "part of its cell. Correct it in the file, or skip the row."
+    ),
+    "sheet_pictures": _(
+        "Pictures that lie in the sheet aren't read. Give addresses of images instead."
+    ),
+    "sheet_formulas": _(
+        "{n} formulas have no value yet and count as empty. "
+        "Open the file in a spreadsheet program and save it, so that they are calculated."
+    ),
+    "sheet_merged": _(
+        "{n} merged cells span several rows; only the first of these rows has their value."
+    ),
     "row_invalid": _("This row can't be used: {detail}"),
     "settings_invalid": _("A setting of this image is wrong: {detail}"),
     "tool_unavailable": _("The tool can't run with these settings: {reason}"),
@@ -266,6 +313,14 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "google_busy": {"seconds": 60},
     "google_refused": {"status": "?"},
     "google_rows_lost": {"rows": "?"},
+    "sheet_kind": {"kind": _("foreign")},
+    "sheet_too_large": {"size": _("Over 50"), "max": 50},
+    "sheet_too_many_rows": {"max": 100_000},
+    "sheet_too_many_columns": {"n": "?", "max": 100},
+    "sheet_cell_too_long": {"row": "?"},
+    "sheet_tab_missing": {"tab": "?", "tabs": "?"},
+    "sheet_formulas": {"n": "?"},
+    "sheet_merged": {"n": "?"},
     "row_invalid": {"detail": ""},
     "settings_invalid": {"detail": ""},
     "tool_unavailable": {"reason": ""},
