@@ -138,18 +138,25 @@ def find_header(rows: Sequence[TableRow]) -> int | None:
     """The 1-based row of the column names; None where the data begins at once.
 
     It is the first row that holds no address, stands above data, and is about as wide as a row
-    can be there: a title above the table, often one merged cell, is not.
+    can be there: a title above the table, often one merged cell, is not, even where it is a link.
     """
-    data = next((place for place, row in enumerate(rows) if _has_address(row)), None)
-    if data == 0:
+    is_wide = max(map(_filled, rows), default=0) > 2
+    data = next(
+        (
+            place
+            for place, row in enumerate(rows)
+            if _has_address(row) and not (is_wide and _filled(row) == 1)
+        ),
+        None,
+    )
+    above = rows[:-1] if data is None else rows[:data]
+    widest = max(map(_filled, above), default=0)
+    if widest > 1:
+        return next(row.line for row in above if _filled(row) >= max(2, widest * 0.6))
+    named = [row.line for row in above if not _has_address(row)]
+    if not named:
         return None
-    above = rows[:data] if data else rows[:-1]
-    if not above:
-        return None
-    widest = max(map(_filled, above))
-    if widest == 1:
-        return above[-1 if data else 0].line
-    return next(row.line for row in above if _filled(row) >= max(2, widest * 0.6))
+    return named[0] if data is None else named[-1]
 
 
 def _has_address(row: TableRow) -> bool:

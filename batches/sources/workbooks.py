@@ -102,7 +102,7 @@ def _rows(answer: IO[bytes]) -> Iterator[TableRow]:
 
 
 def _run(file: IO[bytes], answer: IO[bytes], *, tab: str) -> None:
-    """Run the child; whatever ends it but somebody else's hand speaks against the file."""
+    """Run the child; what ends it speaks against the file, but for once somebody else's hand."""
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     for _ in range(2):
         file.seek(0)
@@ -124,9 +124,11 @@ def _run(file: IO[bytes], answer: IO[bytes], *, tab: str) -> None:
             raise TableError("sheet_too_complex") from None
         if ended == 0:
             return
+        if ended > 0:
+            raise RuntimeError(f"The reader of workbooks ended with {ended}.")
         if -ended in confinement.OWN_SIGNALS:
-            raise TableError("sheet_too_complex")
-    raise TableError("sheet_damaged")
+            break
+    raise TableError("sheet_too_complex")
 
 
 # --- the child's side -------------------------------------------------------------------------
