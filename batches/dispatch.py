@@ -30,7 +30,8 @@ from tools import registry
 
 FETCH_JOB = "batches.jobs.fetch_items"
 RUN_JOB = "batches.jobs.run_item"
-JOBS = (FETCH_JOB, RUN_JOB)
+WEBHOOK_JOB = "batches.jobs.send_webhooks"
+JOBS = (FETCH_JOB, RUN_JOB, WEBHOOK_JOB)
 """Everything that a worker may be asked to do."""
 
 FETCH_WINDOW = 64
@@ -84,6 +85,11 @@ def top_up(batch_id: int, *, now: datetime) -> None:
     runs = _take(items, ItemState.FETCHED, ItemState.RUNNING, ENGINE_WINDOW, now)
     if runs:
         _ring(engine_queue, RUN_JOB, [{"item_id": pk} for pk in runs])
+
+
+def ring_for_webhooks() -> None:
+    """Have somebody send the messages that are due; a ring too many finds nothing to do."""
+    _ring("io", WEBHOOK_JOB, [{}])
 
 
 def forget_rings(items: ItemQuerySet) -> int:

@@ -15,9 +15,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Generic, TypeVar
 from urllib.parse import quote, urljoin
@@ -91,6 +91,7 @@ _HTML = re.compile(
 )
 
 Found = TypeVar("Found")
+_Headers = list[tuple[str, str]]
 Resolve = Callable[[str, int], Sequence[str]]
 """Host and port to addresses, best first; raises ``OSError`` when there are none."""
 Dial = Callable[[str, int, float], httpcore.NetworkStream]
@@ -197,6 +198,33 @@ def peek(
         clock=_Clock(deadline),
     )
     return look.run(_place(url, allow))
+
+
+def post(
+    url: str,
+    body: bytes,
+    *,
+    headers: Mapping[str, str],
+    deadline: float = 15.0,
+    allow: Sequence[str] = (),
+    resolve: Resolve | None = None,
+    dial: Dial | None = None,
+) -> int:
+    """Send ``body`` to ``url`` and return the status of the answer, whatever it is.
+
+    The answer itself is not read, and a redirect is not followed: what was meant for one place
+    goes to no other. Raises ``FetchError``; all else as with ``fetch``.
+    """
+    message = _Post(
+        max_bytes=0,
+        allow=allow,
+        resolve=resolve or resolve_by_system,
+        dial=dial or dial_tcp,
+        clock=_Clock(deadline),
+        body=body,
+        headers=headers,
+    )
+    return message.run(_place(url, allow))
 
 
 def resolve_by_system(host: str, port: int) -> list[str]:
@@ -398,8 +426,14 @@ class _Request(Generic[Found]):
         addresses = self._addresses(place)
         with self._network_errors(), self._stream(place, addresses) as stream:
             connection = httpcore.HTTP11Connection(url.origin, stream)
-            with connection.stream("GET", url, headers=headers) as response:
+            with self._asked(connection, url, headers) as response:
                 yield response
+
+    def _asked(
+        self, connection: httpcore.HTTP11Connection, url: httpcore.URL, headers: _Headers
+    ) -> AbstractContextManager[httpcore.Response]:
+        """Put the request on its way."""
+        return connection.stream("GET", url, headers=headers)
 
     def _addresses(self, place: _Place) -> list[str]:
         """Resolve once; one answer that is not public spoils them all."""
@@ -524,6 +558,24 @@ class _Peek(_Request[Peeked]):
         if _looks_like_html(start):
             raise FetchError("not_image")
         return Peeked(url=place.url, bytes=announced or None, start=start)
+
+
+@dataclass(frozen=True)
+class _Post(_Request[int]):
+    """A message, of whose answer only the status counts."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+    def run(self, place: _Place, *, redirects: int = 0) -> int:  # noqa: ARG002
+        with self._answer(place) as response:
+            return int(response.status)
+
+    def _asked(
+        self, connection: httpcore.HTTP11Connection, url: httpcore.URL, headers: _Headers
+    ) -> AbstractContextManager[httpcore.Response]:
+        own = [*self.headers.items(), ("Content-Length", str(len(self.body)))]
+        return connection.stream("POST", url, headers=[*headers, *own], content=self.body)
 
 
 def _joined(base: str, location: str) -> str:

@@ -6,7 +6,9 @@ survive the jobs of today during a deploy.
 
 from typing import Any
 
-from batches import pipeline
+from django.utils import timezone
+
+from batches import pipeline, webhooks
 
 
 def fetch_items(*, item_ids: list[int], **_: Any) -> None:
@@ -17,3 +19,8 @@ def fetch_items(*, item_ids: list[int], **_: Any) -> None:
 def run_item(*, item_id: int, **_: Any) -> None:
     """Run the batch's tool on one item."""
     pipeline.run(item_id)
+
+
+def send_webhooks(**_: Any) -> None:
+    """Send the messages that are due."""
+    webhooks.send_due(now=timezone.now())

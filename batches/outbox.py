@@ -4,10 +4,14 @@ The rows are the outbox: whoever rings and sends reads them later, and may die i
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
+
 from accounts.models import User
-from batches.models import Batch, WebhookEndpoint, WebhookMessage
+from batches import dispatch
+from batches.models import Batch, WebhookEndpoint, WebhookMessage, WebhookState
 
 BATCH_FINISHED = "batch.finished"
 BATCH_SAMPLED = "batch.sampled"
@@ -35,4 +39,20 @@ def record(owner: User, event: str, data: Mapping[str, Any], *, batch: Batch | N
             WebhookMessage(owner=owner, url=batch.webhook_url, event=event, payload=dict(data))
         )
     WebhookMessage.objects.bulk_create(messages, batch_size=500)
+    if messages:
+        ring()
     return len(messages)
+
+
+def ring() -> None:
+    """Have somebody send what is due, after the commit."""
+    dispatch.ring_for_webhooks()
+
+
+def ring_if_due(*, now: datetime) -> bool:
+    """Ring where something waits: a ring may have been lost, and some messages wait for later."""
+    waits = WebhookMessage.objects.filter(state=WebhookState.WAITING, next_at__lte=now)
+    due = waits.filter(Q(lease_until=None) | Q(lease_until__lt=now)).exists()
+    if due:
+        ring()
+    return due

@@ -9,7 +9,7 @@ from itertools import islice
 import redis
 from django.db.models import Q
 
-from batches import dispatch, erasure, lifecycle, sheets, storage
+from batches import dispatch, erasure, lifecycle, outbox, sheets, storage
 from batches.models import Asset, Batch, Original, PartialUpload, Result
 from batches.states import BatchState
 
@@ -69,10 +69,11 @@ def reconcile(*, now: datetime) -> Summary:
         except Exception as error:
             log.exception("Batch %s could not be put right", batch.uid)
             failures.append(error)
-    try:
-        erasure.finish(now=now)
-    except Exception as error:  # noqa: BLE001 - raised below
-        failures.append(error)
+    for finish in (erasure.finish, outbox.ring_if_due):
+        try:
+            finish(now=now)
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
     if failures:
         raise failures[0]
     return found

@@ -92,6 +92,8 @@ class WebhookMessage(models.Model):
     state = models.CharField(max_length=8, choices=WebhookState, default=WebhookState.WAITING)
     attempts = models.JSONField(default=list)
     """Oldest first: at, seconds, status or nothing, code of the error or nothing."""
+    tries = models.PositiveIntegerField(default=0)
+    """Since it was sent, or sent again by hand."""
     next_at = models.DateTimeField(default=timezone.now)
     token = models.UUIDField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)

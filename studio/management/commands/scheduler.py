@@ -8,7 +8,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from accounts import idempotency
-from batches import drafts, library, notices, partials, sheets
+from batches import drafts, library, notices, partials, sheets, webhooks
 from batches.reconcile import reconcile, sweep_orphans
 from credits import ledger
 from studio.supervisor import StopSignal
@@ -42,6 +42,7 @@ class Command(BaseCommand):
                     drafts.prune(now=timezone.now())
                     sheets.remove_unused(now=timezone.now())
                     library.prune(now=timezone.now())
+                    webhooks.prune(now=timezone.now())
                     sweep_orphans(now=timezone.now())
             except Exception:
                 log.exception("A round of the scheduler failed.")
