@@ -24,6 +24,7 @@ from batches import lifecycle, storage
 from batches.models import (
     Asset,
     Batch,
+    DefaultSecret,
     Draft,
     Folder,
     Item,
@@ -32,6 +33,8 @@ from batches.models import (
     Result,
     Sheet,
     Tag,
+    WebhookEndpoint,
+    WebhookMessage,
 )
 from batches.states import LIVE, ON_HOLD, BatchState, ItemState
 from credits import ledger
@@ -113,6 +116,9 @@ def erase(user: User, *, now: datetime) -> bool:
     farewell.close_doors(user, now=now)
     _stop_work(user)
     Draft.objects.filter(owner=user).delete()
+    WebhookEndpoint.objects.filter(owner=user).delete()
+    WebhookMessage.objects.filter(owner=user).delete()
+    DefaultSecret.objects.filter(owner=user).delete()
     if not (_erase_uploads(user, until) and _erase_batches(user, until)):
         return False
     if not (_erase_originals(user, until) and _erase_sheets(user, until)):

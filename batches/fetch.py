@@ -560,7 +560,7 @@ class _Peek(_Request[Peeked]):
         return Peeked(url=place.url, bytes=announced or None, start=start)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Post(_Request[int]):
     """A message, of whose answer only the status counts."""
 

@@ -8,8 +8,9 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext_lazy as _
 
+from accounts.forms import Dressed
 from accounts.models import User
-from batches import addresses, drafts, intake
+from batches import addresses, drafts, intake, outbox
 from batches.models import Item, Original
 from batches.names import clean_name
 from batches.refusals import Refusal
@@ -149,3 +150,32 @@ class OneImageForm(forms.Form):
                     return Row(upload=str(item.original.uid), name=item.name)
                 return Row(url=item.source_url)
         return None
+
+
+class WebhookForm(Dressed):
+    """A new webhook."""
+
+    url = forms.CharField(
+        label=_("Address"),
+        max_length=2000,
+        widget=forms.URLInput(attrs={"placeholder": "https://", "autocomplete": "off"}),
+    )
+    events = forms.MultipleChoiceField(
+        label=_("Tell it when"),
+        choices=[
+            (outbox.BATCH_FINISHED, _("a batch has ended")),
+            (outbox.BATCH_SAMPLED, _("the sample of a batch is ready to look at")),
+            (outbox.DELIVERY_FINISHED, _("a delivery has ended")),
+            (outbox.ASSET_CREATED, _("something was put into the library")),
+        ],
+        initial=[outbox.BATCH_FINISHED],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": _("Choose at least one.")},
+    )
+    secret = forms.CharField(
+        label=_("Secret"),
+        required=False,
+        max_length=200,
+        help_text=_("Leave it empty, and one is made."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )

@@ -16,12 +16,23 @@ from uuid import UUID, uuid4
 from django.conf import settings as site
 from django.db import transaction
 from django.db.models import F, Q, Sum
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts import plans
 from accounts.models import User
-from batches import dispatch, fetch, intake, messages, setting_images, sheets, storage
+from batches import (
+    dispatch,
+    fetch,
+    intake,
+    messages,
+    outbox,
+    progress,
+    setting_images,
+    sheets,
+    storage,
+)
 from batches.models import Batch, Item, Original, Result, Sheet
 from batches.sources.base import Row
 from batches.states import DELETABLE, IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
@@ -238,7 +249,10 @@ def finish_cancelling(batch: Batch) -> Batch:
                 finished_at=timezone.now(),
             )
             release_items(chunk)
-    Batch.objects.filter(pk=batch.pk).advance(BatchState.CANCELLED, finished_at=timezone.now())
+    with transaction.atomic():
+        this = Batch.objects.filter(pk=batch.pk)
+        if this.advance(BatchState.CANCELLED, finished_at=timezone.now()):
+            _tell(batch, outbox.BATCH_FINISHED)
     return _fresh(batch)
 
 
@@ -446,8 +460,36 @@ def close_if_finished(batch_id: int) -> bool:
         waits = batch.items.filter(state=ItemState.PENDING).exists()
         this = Batch.objects.filter(pk=batch_id)
         if waits:
-            return bool(this.advance(BatchState.SAMPLED))
-        return bool(this.advance(BatchState.FINISHED, finished_at=timezone.now()))
+            moved = this.advance(BatchState.SAMPLED)
+            _tell(batch, outbox.BATCH_SAMPLED)
+        else:
+            moved = this.advance(BatchState.FINISHED, finished_at=timezone.now())
+            _tell(batch, outbox.BATCH_FINISHED)
+    return bool(moved)
+
+
+def _tell(batch: Batch, event: str) -> None:
+    """Write the event down for those who want to be told, as the batch stands now."""
+    if batch.single:
+        return
+
+    def data() -> dict[str, Any]:
+        now = _fresh(batch)
+        counts = progress.of(now, now=None)
+        return {
+            "batch_id": str(now.uid),
+            "name": now.name,
+            "tool": now.tool,
+            "status": now.state,
+            "total": counts.total,
+            "done": counts.done,
+            "failed": counts.failed,
+            "cancelled": counts.cancelled,
+            "credits_used": counts.used,
+            "url": f"{site.SITE_URL.rstrip('/')}{reverse('api:batch', args=[now.uid])}",
+        }
+
+    outbox.record(batch.owner, event, data, batch=batch)
 
 
 def end_leases(*, now: datetime, worker: str | None = None, host: str | None = None) -> int:

@@ -3,7 +3,7 @@
 The rows are the outbox: whoever rings and sends reads them later, and may die in between.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -20,28 +20,38 @@ ASSET_CREATED = "asset.created"
 EVENTS = (BATCH_FINISHED, BATCH_SAMPLED, DELIVERY_FINISHED, ASSET_CREATED)
 
 
-def record(owner: User, event: str, data: Mapping[str, Any], *, batch: Batch | None = None) -> int:
+def record(
+    owner: User,
+    event: str,
+    data: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+    *,
+    batch: Batch | None = None,
+) -> int:
     """Write down an event for everybody who asked for it; how many messages that makes.
 
-    Call it in the transaction that makes the event true. `batch` is the one that it is about:
+    Call it in the transaction that makes the event true. `data` that has to be looked up is given
+    as a function: it is called only where somebody listens. `batch` is the one that it is about:
     its own address is told too.
     """
-    endpoints = WebhookEndpoint.objects.visible_to(owner).filter(disabled_at=None).order_by("pk")
-    messages = [
-        WebhookMessage(
-            owner=owner, endpoint=endpoint, url=endpoint.url, event=event, payload=dict(data)
-        )
-        for endpoint in endpoints
+    endpoints = [
+        endpoint
+        for endpoint in WebhookEndpoint.objects.visible_to(owner).filter(disabled_at=None)
         if event in endpoint.events
     ]
+    to: list[tuple[WebhookEndpoint | None, str]] = [(end, end.url) for end in endpoints]
     if batch and batch.webhook_url:
-        messages.append(
-            WebhookMessage(owner=owner, url=batch.webhook_url, event=event, payload=dict(data))
-        )
-    WebhookMessage.objects.bulk_create(messages, batch_size=500)
-    if messages:
-        ring()
-    return len(messages)
+        to.append((None, batch.webhook_url))
+    if not to:
+        return 0
+    payload = dict(data() if callable(data) else data)
+    WebhookMessage.objects.bulk_create(
+        [
+            WebhookMessage(owner=owner, endpoint=endpoint, url=url, event=event, payload=payload)
+            for endpoint, url in to
+        ]
+    )
+    ring()
+    return len(to)
 
 
 def ring() -> None:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import api
+from batches import api, webhooks_api
 
 urlpatterns = [
     path("uploads", api.UploadsView.as_view(), name="uploads"),
@@ -21,6 +21,19 @@ urlpatterns = [
     path("batches/<uuid:uid>/cancel", api.CancelView.as_view(), name="batch-cancel"),
     path("batches/<uuid:uid>/retry", api.RetryView.as_view(), name="batch-retry"),
     path("batches/<uuid:uid>/results.zip", api.BatchResultsView.as_view(), name="batch-results"),
+    path(
+        "batches/<uuid:uid>/links/revoke",
+        webhooks_api.RevokeLinksView.as_view(),
+        name="batch-links-revoke",
+    ),
+    path("webhooks", webhooks_api.WebhooksView.as_view(), name="webhooks"),
+    path("webhooks/<uuid:uid>", webhooks_api.WebhookView.as_view(), name="webhook"),
+    path(
+        "webhooks/<uuid:uid>/deliveries",
+        webhooks_api.WebhookDeliveriesView.as_view(),
+        name="webhook-deliveries",
+    ),
+    path("webhooks/<uuid:uid>/test", webhooks_api.WebhookTestView.as_view(), name="webhook-test"),
     path("items/<uuid:uid>", api.ItemView.as_view(), name="item"),
     path("items/<uuid:uid>/result", api.ItemResultView.as_view(), name="item-result"),
     path(

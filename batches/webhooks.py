@@ -14,11 +14,12 @@ import secrets
 import time
 import uuid
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -41,7 +42,8 @@ AT_ONCE = 32
 THREADS = 8
 MOST_ENDPOINTS = 20
 SHORTEST_SECRET = 16
-SECRET_START = "whsec_"
+PREFIX = "whsec_"
+"""Of secrets in the standard's format."""
 KEPT_FOR = timedelta(days=30)
 """Messages that are over are forgotten then."""
 GONE = 410
@@ -175,7 +177,7 @@ def renew_default_secret(owner: User) -> str:
 
 def new_secret() -> str:
     """256 random bits as Standard Webhooks writes them."""
-    return SECRET_START + base64.b64encode(secrets.token_bytes(32)).decode()
+    return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def signed(secret: str, message_id: str, body: bytes, *, at: datetime) -> dict[str, str]:
@@ -203,14 +205,14 @@ def send_due(*, now: datetime) -> int:
     """
     due = _due(now).order_by("next_at").values_list("pk", flat=True)[:AT_ONCE]
     claimed = [message for pk in list(due) if (message := _claim(pk, now=now))]
-    if len(claimed) == 1:
-        _send(claimed[0])
-    elif claimed:
-        with ThreadPoolExecutor(min(THREADS, len(claimed))) as pool:
-            for done in [pool.submit(_send_in_thread, message) for message in claimed]:
-                done.result()
-    if claimed and _due(timezone.now()).exists():
-        outbox.ring()
+    if not claimed:
+        return 0
+    with ThreadPoolExecutor(min(THREADS, len(claimed))) as pool:
+        # Threads talk to the servers and touch no database; what came of it is settled here.
+        tried = {pool.submit(_try, *_prepared(message)): message for message in claimed}
+        for done in as_completed(tried):
+            _settle(tried[done], done.result(), now=now)
+    outbox.ring_if_due(now=timezone.now())
     return len(claimed)
 
 
@@ -249,43 +251,43 @@ def _claim(pk: int, *, now: datetime) -> WebhookMessage | None:
     return mine.select_related("endpoint", "owner").first()
 
 
-def _send_in_thread(message: WebhookMessage) -> None:
+def _prepared(message: WebhookMessage) -> tuple[str, bytes, dict[str, str] | None]:
+    """Address, body and headers; no headers where the secret can't be read any more."""
+    body = body_of(message)
     try:
-        _send(message)
-    finally:
-        connections.close_all()  # the thread's own
+        secret = message.endpoint.secret if message.endpoint else default_secret(message.owner)
+    except vault.Unreadable:
+        return message.url, body, None
+    return message.url, body, signed(secret, message.message_id, body, at=timezone.now())
 
 
-def _send(message: WebhookMessage) -> None:
-    """One try, and what it came to."""
+def _try(url: str, body: bytes, headers: dict[str, str] | None) -> dict[str, Any]:
+    """Send it, and say what came of that."""
     begun, now = time.monotonic(), timezone.now()
     status, code = None, ""
     try:
-        body = body_of(message)
-        headers = signed(_secret_of(message), f"msg_{message.uid.hex}", body, at=now)
-        headers["Content-Type"] = "application/json"
-        status = fetch.post(
-            message.url, body, headers=headers, deadline=SECONDS, allow=settings.FETCH_ALLOW
-        )
+        if headers is None:
+            code = "secret_unreadable"
+        else:
+            status = fetch.post(
+                url,
+                body,
+                headers={**headers, "Content-Type": "application/json"},
+                deadline=SECONDS,
+                allow=settings.FETCH_ALLOW,
+            )
     except fetch.FetchError as error:
         code = error.code
-    except vault.Unreadable:
-        code = "secret_unreadable"
     except Exception:
-        log.exception("Webhook message %s could not be sent", message.uid)
+        log.exception("A webhook message could not be sent")
         code = "processing_failed"
-    attempt = {
-        "at": now.isoformat(),
-        "seconds": round(time.monotonic() - begun, 3),
-        "status": status,
-        "code": code,
-    }
-    _settle(message, attempt, arrived=status is not None and 200 <= status < 300)
+    seconds = round(time.monotonic() - begun, 3)
+    return {"at": now.isoformat(), "seconds": seconds, "status": status, "code": code}
 
 
-def _settle(message: WebhookMessage, attempt: dict[str, object], *, arrived: bool) -> None:
+def _settle(message: WebhookMessage, attempt: dict[str, Any], *, now: datetime) -> None:
     """Write down what a try came to, if the claim still stands."""
-    now = timezone.now()
+    status = attempt["status"]
     mine = WebhookMessage.objects.filter(pk=message.pk, token=message.token)
     tries = message.tries + 1
     known = {
@@ -294,12 +296,11 @@ def _settle(message: WebhookMessage, attempt: dict[str, object], *, arrived: boo
         "token": None,
         "lease_until": None,
     }
-    is_gone = attempt["status"] == GONE
-    if arrived:
+    if status is not None and 200 <= status < 300:
         mine.update(state=WebhookState.SENT, finished_at=now, **known)
-    elif is_gone or message.event == TEST_EVENT or tries > len(WAITS):
+    elif status == GONE or message.event == TEST_EVENT or tries > len(WAITS):
         if mine.update(state=WebhookState.FAILED, finished_at=now, **known):
-            _give_up(message, now=now, at_once=is_gone)
+            _give_up(message, now=now, at_once=status == GONE)
     else:
         mine.update(next_at=now + WAITS[tries - 1], **known)
 
@@ -317,14 +318,10 @@ def _give_up(message: WebhookMessage, *, now: datetime, at_once: bool) -> None:
         )
 
 
-def _secret_of(message: WebhookMessage) -> str:
-    return message.endpoint.secret if message.endpoint else default_secret(message.owner)
-
-
 def _key_of(secret: str) -> bytes:
-    if secret.startswith(SECRET_START):
+    if secret.startswith(PREFIX):
         try:
-            return base64.b64decode(secret.removeprefix(SECRET_START), validate=True)
+            return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
         except (binascii.Error, ValueError):
             pass
     return secret.encode()

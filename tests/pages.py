@@ -15,10 +15,19 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.sessions.backends.db import SessionStore
 from django.urls import URLPattern, get_resolver, reverse
 from django.urls.resolvers import RoutePattern
+from django.utils import timezone
 
 from accounts.models import User, create_key
-from batches import drafts, intake, storage
-from batches.models import Batch, Item, Original, Result
+from batches import drafts, intake, storage, webhooks
+from batches.models import (
+    Batch,
+    Item,
+    Original,
+    Result,
+    WebhookEndpoint,
+    WebhookMessage,
+    WebhookState,
+)
 from batches.states import BatchState, ItemState
 from credits import ledger
 from credits.models import Hold
@@ -40,6 +49,7 @@ class World:
     batches: dict[str, Batch] = field(default_factory=dict)
     singles: dict[str, Batch] = field(default_factory=dict)
     uploads: list[Original] = field(default_factory=list)
+    webhook: WebhookEndpoint | None = None
 
     def item(self, batch: str, state: ItemState) -> Item:
         """The first image of a batch in this state."""
@@ -121,7 +131,29 @@ def build(photos: Sequence[bytes] = (), cutouts: Sequence[bytes] = ()) -> World:
         world.singles[name] = _batch_of(world, f"one {name}", state, items, results, single=True)
     keep_draft(world)
     create_key(world.person, name="The shop's own system")
+    world.webhook = _webhook(world.person)
     return world
+
+
+def _webhook(owner: User) -> WebhookEndpoint:
+    """One that was given up, with a message in each state."""
+    endpoint = webhooks.register(
+        owner, url="https://hooks.shop.example/studio", events=["batch.finished"]
+    )
+    WebhookEndpoint.objects.filter(pk=endpoint.pk).update(disabled_at=timezone.now())
+    tried = {"at": "2026-11-27T08:00:00+00:00", "seconds": 0.2, "status": 503, "code": ""}
+    lost = {"at": "2026-11-27T08:00:05+00:00", "seconds": 15.0, "status": None, "code": "dns"}
+    for state in WebhookState.values:
+        WebhookMessage.objects.create(
+            owner=owner,
+            endpoint=endpoint,
+            url=endpoint.url,
+            event="batch.finished",
+            payload={"total": 40},
+            state=state,
+            attempts=[tried, lost],
+        )
+    return endpoint
 
 
 def keep_draft(world: World) -> None:
@@ -265,6 +297,10 @@ LOOKS = [
     Look("password", "accounts:password"),
     Look("keys", "accounts:keys"),
     Look("keys-empty", "accounts:keys", NEWCOMER),
+    Look("webhooks", "batches:webhooks"),
+    Look("webhooks-empty", "batches:webhooks", NEWCOMER),
+    Look("webhook", "batches:webhook", PERSON, lambda world: [world.webhook.uid]),
+    Look("webhook-secret", "batches:webhook_secret"),
     Look("preferences", "accounts:preferences"),
     Look("credits", "credits:statement"),
     Look("credits-empty", "credits:statement", NEWCOMER),

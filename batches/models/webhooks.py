@@ -1,5 +1,6 @@
 """Who is told what happens, and every message that goes out. The rows are the outbox."""
 
+import json
 import uuid
 from typing import Self
 
@@ -112,3 +113,13 @@ class WebhookMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} {self.uid}"
+
+    @property
+    def message_id(self) -> str:
+        """Its id on the wire: the same for each try, so that receivers know it again."""
+        return f"msg_{self.uid.hex}"
+
+    @property
+    def payload_text(self) -> str:
+        """What it says, for people."""
+        return json.dumps(self.payload, ensure_ascii=False, indent=1)

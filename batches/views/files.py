@@ -3,14 +3,17 @@
 from typing import cast
 from uuid import UUID
 
+from django.contrib import messages
 from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
-from django.shortcuts import get_object_or_404
-from django.views.decorators.http import require_GET
+from django.shortcuts import get_object_or_404, redirect
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
 
-from batches import storage
+from batches import links, storage
 from batches.exports import archive
 from batches.models import Item, Original, Result
-from batches.views.asking import signed_in, user_of
+from batches.views.asking import batch_or_404, signed_in, user_of
 
 THUMBNAIL = "image/webp"
 
@@ -55,6 +58,32 @@ def result(request: HttpRequest, uid: UUID) -> HttpResponseBase:
     """An item's first result, or the one at `?position=`, to look at; `?download=1`: to keep."""
     wanted = request.GET.get("download", "") not in ("", "0")
     return archive.file_response(_result(request, uid), download=wanted)
+
+
+@require_GET
+def link(request: HttpRequest, token: str) -> HttpResponseBase:
+    """A result for whoever has its signed link."""
+    try:
+        found = links.opened(token, now=timezone.now())
+    except links.Broken:
+        raise Http404 from None
+    answer = archive.file_response(found, download=request.GET.get("download", "") == "1")
+    answer["Cache-Control"] = "private, no-store"  # it may be taken back at any time
+    answer["Referrer-Policy"] = "no-referrer"
+    answer["X-Robots-Tag"] = "noindex"
+    return answer
+
+
+@require_POST
+@signed_in
+def revoke_links(request: HttpRequest, uid: UUID) -> HttpResponseBase:
+    """Take back the links to a batch's results."""
+    batch = batch_or_404(request, uid)
+    links.revoke(batch)
+    messages.success(
+        request, _("Links to these results that were given out before open nothing any more.")
+    )
+    return redirect(batch)
 
 
 def _result(request: HttpRequest, item_uid: UUID) -> Result:

@@ -14,7 +14,7 @@ from django.urls import get_resolver, reverse
 from django.utils import timezone
 
 from accounts.models import ApiKey
-from batches import storage
+from batches import storage, webhooks
 from batches.models import Batch, Original, Result
 from batches.states import BatchState, ItemState
 from tests import clients
@@ -32,6 +32,10 @@ def a_file():
 def a_batch():
     images = [{"url": "https://a.io/x.png"}]
     return {"data": {"tool": "fake", "images": images}, "format": "json"}
+
+
+def a_webhook():
+    return {"data": {"url": "https://a.io/hook", "events": ["batch.finished"]}, "format": "json"}
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,13 @@ TABLE = {
     ("batch-resume", "post"): Route(of="batch", state=BatchState.PAUSED),
     ("batch-cancel", "post"): Route(of="batch", state=BatchState.PAUSED),
     ("batch-retry", "post"): Route(of="batch"),
+    ("batch-links-revoke", "post"): Route(204, of="batch"),
+    ("webhooks", "get"): Route(),
+    ("webhooks", "post"): Route(201, body=a_webhook),
+    ("webhook", "get"): Route(of="webhook"),
+    ("webhook", "delete"): Route(204, of="webhook"),
+    ("webhook-deliveries", "get"): Route(of="webhook"),
+    ("webhook-test", "post"): Route(202, of="webhook"),
     ("item", "get"): Route(of="item"),
     ("item-result", "get"): Route(of="item"),
     ("item-thumbnail", "get"): Route(of="item"),
@@ -124,7 +135,8 @@ def objects(alice):
     Result.objects.create(
         item=done, key=key, thumbnail_key=key, format="png", bytes=1, sha256="0" * 64
     )
-    return {"upload": upload, "batch": batch, "item": done, "tool": "fake"}
+    webhook = webhooks.register(alice, url="https://a.io/", events=["batch.finished"])
+    return {"upload": upload, "batch": batch, "item": done, "tool": "fake", "webhook": webhook}
 
 
 @pytest.fixture(params=sorted(TABLE), ids=" ".join)
