@@ -1,4 +1,4 @@
-"""Users and API keys in the admin. A key's secret is nowhere to be seen."""
+"""Users, API keys and connections in the admin. No secret is anywhere to be seen."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, Connection, User
 
 
 class NewUserForm(AdminUserCreationForm):
@@ -95,3 +95,34 @@ class ApiKeyAdmin(admin.ModelAdmin):
         """Close the keys for good, at once."""
         moved = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
         self.message_user(request, ngettext("%d key revoked.", "%d keys revoked.", moved) % moved)
+
+
+@admin.register(Connection)
+class ConnectionAdmin(admin.ModelAdmin):
+    """See which accounts are connected, and cut one off. Their owners make and change them."""
+
+    list_display = ("name", "kind", "owner", "created_at", "checked_at", "error_code")
+    list_select_related = ("owner",)
+    list_filter = ("kind", "error_code")
+    search_fields = ("name", "owner__email")
+    ordering = ("-pk",)
+    fields = (
+        "owner",
+        "kind",
+        "name",
+        "config",
+        "folders",
+        "conflict",
+        "created_at",
+        "checked_at",
+        "error_code",
+        "error_params",
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        """No: that takes somebody's secret."""
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
+        """All of it."""
+        return self.fields

@@ -14,7 +14,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.db.models import Q, QuerySet
 
-from accounts.models import ApiKey, IdempotencyKey, OutputFormat, User
+from accounts.models import ApiKey, Connection, IdempotencyKey, OutputFormat, User
 
 NOBODY = "@erased.invalid"
 """The end of addresses that stand for nobody; `.invalid` is reserved for ever (RFC 2606)."""
@@ -42,11 +42,12 @@ def due(*, now: datetime) -> QuerySet[User]:
 
 
 def close_doors(user: User, *, now: datetime) -> None:
-    """Remove keys, answered requests and sessions.
+    """Remove keys, connections with their secrets, answered requests and sessions.
 
     Sessions don't say in a column whose they are, so all that still live are read.
     """
     ApiKey.objects.filter(user=user).delete()
+    Connection.objects.filter(owner=user).delete()
     IdempotencyKey.objects.filter(user=user).delete()
     living = Session.objects.filter(expire_date__gt=now)
     own = [

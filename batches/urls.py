@@ -4,6 +4,7 @@ from django.urls import path
 
 from batches.views import (
     adding,
+    connections,
     drafting,
     files,
     gallery,
@@ -47,6 +48,20 @@ urlpatterns = [
     path("accounts/webhooks/<uuid:uid>/on/", telling.switch_on, name="webhook_on"),
     path("accounts/webhooks/<uuid:uid>/remove/", telling.remove, name="webhook_remove"),
     path("accounts/webhooks/messages/<uuid:uid>/resend/", telling.resend, name="webhook_resend"),
+    path("accounts/connections/", connections.index, name="connections"),
+    path("accounts/connections/new/<slug:kind>/", connections.new, name="connection_new"),
+    path("accounts/connections/<uuid:uid>/", connections.detail, name="connection"),
+    path(
+        "accounts/connections/<uuid:uid>/credentials/",
+        connections.reconnect,
+        name="connection_reconnect",
+    ),
+    path("accounts/connections/<uuid:uid>/test/", connections.test, name="connection_test"),
+    path(
+        "accounts/connections/<uuid:uid>/disconnect/",
+        connections.disconnect,
+        name="connection_disconnect",
+    ),
     path("batches/", listing.index, name="index"),
     path("batches/pulse/", listing.pulse, name="pulse"),
     path("batches/<uuid:uid>/", watching.detail, name="detail"),

@@ -1,10 +1,13 @@
 """Wrong configuration is refused at the start, with a hint."""
 
+import os
 import re
 from collections.abc import Iterable
 from typing import Any, get_args
 
+from cryptography.fernet import Fernet
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 
 from batches.google import account as google_account
@@ -37,6 +40,31 @@ def check_fetch_allow(**_: Any) -> Iterable[CheckMessage]:
                 hint="Write entries such as images.intranet.example:8080, comma separated.",
                 id="studio.E002",
             )
+
+
+@register()
+def check_credentials_keys(**_: Any) -> Iterable[CheckMessage]:
+    """A key that is none would be noticed when somebody connects an account."""
+    for position, key in enumerate(settings.CREDENTIALS_KEYS, start=1):
+        try:
+            Fernet(key)
+        except ValueError:
+            yield Error(
+                f"Number {position} of CREDENTIALS_KEYS is no key.",
+                hint="A key is 32 random bytes in URL-safe base64; see docs/connections.md.",
+                id="studio.E010",
+            )
+
+
+@register(deploy=True)
+def check_credentials_keys_are_shared(**_: Any) -> Iterable[CheckMessage]:
+    """A key of one machine's own opens nothing on another, and goes with its disk."""
+    if not os.environ.get("CREDENTIALS_KEYS"):
+        yield checks.Warning(
+            "CREDENTIALS_KEYS is not set: this machine has made a key of its own.",
+            hint="Set it on every host, and keep it apart from the database's backups.",
+            id="studio.W001",
+        )
 
 
 @register()

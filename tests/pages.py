@@ -17,7 +17,7 @@ from django.urls import URLPattern, get_resolver, reverse
 from django.urls.resolvers import RoutePattern
 from django.utils import timezone
 
-from accounts.models import User, create_key
+from accounts.models import Connection, ConnectionKind, User, create_key
 from batches import drafts, intake, storage, webhooks
 from batches.models import (
     Batch,
@@ -50,6 +50,7 @@ class World:
     singles: dict[str, Batch] = field(default_factory=dict)
     uploads: list[Original] = field(default_factory=list)
     webhook: WebhookEndpoint | None = None
+    connections: list[Connection] = field(default_factory=list)
 
     def item(self, batch: str, state: ItemState) -> Item:
         """The first image of a batch in this state."""
@@ -73,6 +74,8 @@ class World:
             *people,
             *(batch.name for batch in batches),
             *(text for key in keys for text in key),
+            *(text for one in self.connections for text in (one.name, *one.config.values())),
+            *(one.get_kind_display() for one in self.connections),
             *filter(None, map(examples.said, registry.all())),
             *(language for _code, language in alt_text.LANGUAGES),
         ]
@@ -130,6 +133,7 @@ def build(photos: Sequence[bytes] = (), cutouts: Sequence[bytes] = ()) -> World:
     for name, (state, items) in SINGLES.items():
         world.singles[name] = _batch_of(world, f"one {name}", state, items, results, single=True)
     keep_draft(world)
+    _connect(world)
     create_key(world.person, name="The shop's own system")
     world.webhook = _webhook(world.person)
     return world
@@ -154,6 +158,29 @@ def _webhook(owner: User) -> WebhookEndpoint:
             attempts=[tried, lost],
         )
     return endpoint
+
+
+def _connect(world: World) -> None:
+    """An account that works, and one that no longer does."""
+    sirv = Connection(
+        owner=world.person,
+        kind=ConnectionKind.SIRV,
+        name="Mug shop",
+        config={"client_id": "a1b2c3", "account": "mugshop", "cdn": "mugshop.sirv.com"},
+        folders={TOOL: "products/cutouts"},
+        checked_at=timezone.now(),
+    )
+    bucket = Connection(
+        owner=world.person,
+        kind=ConnectionKind.S3,
+        name="Archive with-a-name-that-does-not-want-to-end",
+        config={"bucket": "mugs", "region": "eu-central-1", "key_id": "AKIA1", "prefix": "2026"},
+        error_code="store_credentials",
+    )
+    for connection in (sirv, bucket):
+        connection.secret = "not a real one"
+        connection.save()
+        world.connections.append(connection)
 
 
 def keep_draft(world: World) -> None:
@@ -261,6 +288,10 @@ def _batch(state: str) -> Callable[[World], list[object]]:
     return lambda world: [world.batches[state].uid]
 
 
+def _connection(number: int) -> Callable[[World], list[object]]:
+    return lambda world: [world.connections[number].uid]
+
+
 LOOKS = [
     Look("home", "home", STRANGER),
     Look("sign-in", "accounts:login", STRANGER),
@@ -301,6 +332,14 @@ LOOKS = [
     Look("webhooks-empty", "batches:webhooks", NEWCOMER),
     Look("webhook", "batches:webhook", PERSON, lambda world: [world.webhook.uid]),
     Look("webhook-secret", "batches:webhook_secret"),
+    Look("connections", "batches:connections"),
+    Look("connections-empty", "batches:connections", NEWCOMER),
+    *(
+        Look(f"connect-{kind}", "batches:connection_new", PERSON, _other(kind))
+        for kind in ("sirv", "s3")
+    ),
+    Look("connection", "batches:connection", PERSON, _connection(0)),
+    Look("connection-refused", "batches:connection", PERSON, _connection(1)),
     Look("preferences", "accounts:preferences"),
     Look("credits", "credits:statement"),
     Look("credits-empty", "credits:statement", NEWCOMER),

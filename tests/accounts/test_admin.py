@@ -3,7 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from accounts.models import ApiKey, User, create_key
+from accounts.models import ApiKey, Connection, User, create_key
 
 pytestmark = pytest.mark.django_db
 
@@ -112,3 +112,22 @@ def test_the_list_of_keys_asks_as_much_for_twenty_as_for_one(
 
     with django_assert_max_num_queries(8):
         page(admin, "apikey_changelist")
+
+
+def test_a_connection_is_shown_without_its_secret_and_may_be_cut_off(admin, alice):
+    connection = Connection(owner=alice, kind="sirv", name="Shop", config={"client_id": "id-1"})
+    connection.secret = "very secret"
+    connection.save()
+
+    shown = page(admin, "connection_changelist") + page(admin, "connection_change", connection.pk)
+    admin.post(
+        reverse("admin:accounts_connection_change", args=[connection.pk]), {"name": "Changed"}
+    )
+
+    assert "id-1" in shown
+    assert "very secret" not in shown
+    assert connection.sealed_secret not in shown
+    assert Connection.objects.get().name == "Shop"
+    assert admin.get(reverse("admin:accounts_connection_add")).status_code == 403
+    admin.post(reverse("admin:accounts_connection_delete", args=[connection.pk]), {"post": "yes"})
+    assert not Connection.objects.exists()

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts import farewell
-from accounts.models import ApiKey, IdempotencyKey, User, create_key
+from accounts.models import ApiKey, Connection, IdempotencyKey, User, create_key
 from batches import erasure, lifecycle, pipeline, storage
 from batches.models import Batch, Draft, DraftImage, Item, Original, PartialUpload, Result
 from batches.reconcile import reconcile
@@ -58,6 +58,7 @@ def belongings(alice, finished, client) -> None:
     storage.save(storage.ORIGINALS, "piece", b"half a picture")
     PartialUpload.objects.create(owner=alice, name="half.png", length=99, pieces=["piece"])
     create_key(alice, name="shop")
+    Connection.objects.create(owner=alice, kind="sirv", name="Shop", sealed_secret="sealed")
     IdempotencyKey.objects.create(
         user=alice, key="k", request_hash="0" * 64, created_at=timezone.now()
     )
@@ -81,6 +82,7 @@ def test_nothing_of_what_somebody_had_is_left(alice, belongings, media):
         DraftImage,
         PartialUpload,
         ApiKey,
+        Connection,
         IdempotencyKey,
         Session,
     ):

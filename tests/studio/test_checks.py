@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from studio import checks
 from tests import google_server
@@ -161,6 +162,25 @@ def test_no_site_starts_on_a_wrong_configuration(used_place):
     assert done.returncode == 1
     assert "studio.E002" in done.stderr
     assert list((used_place.data / "logs").iterdir()) == []
+
+
+def test_every_key_for_credentials_must_be_one(settings):
+    settings.CREDENTIALS_KEYS = [Fernet.generate_key().decode()]
+    assert refusals(checks.check_credentials_keys) == []
+
+    settings.CREDENTIALS_KEYS = [Fernet.generate_key().decode(), "password"]
+    [refusal] = refusals(checks.check_credentials_keys)
+    assert refusal.startswith("studio.E010: Number 2 of CREDENTIALS_KEYS is no key.")
+    assert "password" not in refusal
+
+
+def test_a_deployed_site_names_its_keys_for_credentials(monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_KEYS", Fernet.generate_key().decode())
+    assert refusals(checks.check_credentials_keys_are_shared) == []
+
+    monkeypatch.delenv("CREDENTIALS_KEYS")
+    [refusal] = refusals(checks.check_credentials_keys_are_shared)
+    assert refusal.startswith("studio.W001")
 
 
 def test_services_that_can_be_called_are_fine(settings):
