@@ -445,6 +445,7 @@ def _result(request: Request, uid: UUID, position: int) -> Result:
 def _readable(items: QuerySet[Item]) -> QuerySet[Item]:
     """The items with all that their shape needs, in a fixed number of queries."""
     ordered = Result.objects.order_by("position")
+    items = items.select_related("connection")
     return items.prefetch_related(Prefetch("results", queryset=ordered))
 
 

@@ -13,12 +13,13 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from accounts.models import User
+from accounts.models import Connection, User
 from batches import fetch, messages, setting_images, storage
 from batches.models import Batch, Item, Original
 from batches.names import Names, clean_name
 from batches.sources.base import Row
 from batches.states import ItemState
+from batches.stores import paths
 from tools.base import SettingsInvalid, Tool, ToolError
 from tools.engines import guard, images
 
@@ -129,9 +130,9 @@ class Intake:
     def add(self, rows: Sequence[Row], *, skip_invalid: bool) -> list[Item]:
         """The next items, stored; as with `add_items`. Call it in a transaction."""
         batch, tool = self._batch, self._tool
-        uploads = _uploads(batch.owner, rows)
+        named_by_rows = _Named(_uploads(batch.owner, rows), _connections(batch.owner, rows))
         judged = [
-            _item(batch, index, row, uploads, self._cleaner)
+            _item(batch, index, row, named_by_rows, self._cleaner)
             for index, row in enumerate(rows, start=self._next)
         ]
         unusable = setting_images.keep(batch, tool, (item.settings for item, _problems in judged))
@@ -187,7 +188,7 @@ def judge(
     `batch` need not be stored. Pictures that settings name are not looked at.
     """
     for index, row in enumerate(rows):
-        yield _item(batch, index, row, {}, cleaner)
+        yield _item(batch, index, row, _Named(), cleaner)
 
 
 class Cleaner:
@@ -226,6 +227,21 @@ class Cleaner:
         return cleaned, self.tool.max_price(cleaned), self.tool.unavailable_reason(cleaned)
 
 
+@dataclass(frozen=True)
+class _Named:
+    """The owner's things that rows name, by id."""
+
+    uploads: Mapping[str, Original] = field(default_factory=dict)
+    connections: Mapping[str, Connection] = field(default_factory=dict)
+
+
+def _connections(owner: User, rows: Iterable[Row]) -> dict[str, Connection]:
+    """The owner's connections that the rows name, by id."""
+    wanted = {row.connection for row in rows if _as_uuid(row.connection)}
+    found = Connection.objects.visible_to(owner).filter(uid__in=wanted) if wanted else ()
+    return {str(connection.uid): connection for connection in found}
+
+
 def _uploads(owner: User, rows: Iterable[Row]) -> dict[str, Original]:
     """The owner's originals that the rows name, by id."""
     wanted = []
@@ -241,7 +257,7 @@ def _uploads(owner: User, rows: Iterable[Row]) -> dict[str, Original]:
 
 
 def _item(
-    batch: Batch, index: int, row: Row, uploads: Mapping[str, Original], cleaner: Cleaner
+    batch: Batch, index: int, row: Row, named: _Named, cleaner: Cleaner
 ) -> tuple[Item, list[RowError]]:
     """One row as an unsaved item, with everything that is wrong with it."""
     problems: list[RowError] = []
@@ -261,10 +277,12 @@ def _item(
             for name, detail in given
         ]
     elif row.upload:
-        item.original = uploads.get(_as_uuid(row.upload))
+        item.original = named.uploads.get(_as_uuid(row.upload))
         if item.original is None:
             detail = _("There is no such upload. Upload the file again.")
             problems.append(RowError(index, f"{at}/upload", "source_missing", detail))
+    elif row.connection:
+        problems += _take_path(item, index, row, named.connections)
     else:
         item.source_url = row.url
         try:
@@ -274,6 +292,21 @@ def _item(
     problems += _take_settings(item, index, row, cleaner)
     item.name = clean_name(row.name or _name_of(item))
     return item, problems
+
+
+def _take_path(
+    item: Item, index: int, row: Row, connected: Mapping[str, Connection]
+) -> list[RowError]:
+    """Point an item at a file in an account elsewhere; what is wrong with that."""
+    item.source_url, item.connection = row.url, connected.get(row.connection)
+    at = f"/images/{index}"
+    if item.connection is None:
+        detail = messages.text("connection_gone")
+        return [RowError(index, f"{at}/connection", "connection_gone", detail)]
+    if not paths.is_plain(row.url):
+        path = {"path": row.url[:100]}
+        return [RowError(index, f"{at}/url", "store_path", messages.text("store_path", path), path)]
+    return []
 
 
 def _take_settings(item: Item, index: int, row: Row, cleaner: Cleaner) -> list[RowError]:
@@ -338,4 +371,6 @@ def _name_of(item: Item) -> str:
     """A name for an image that came without one."""
     if item.original:
         return item.original.name
+    if item.is_stored:
+        return PurePosixPath(item.source_url).name
     return unquote(PurePosixPath(urlsplit(item.source_url).path).name)

@@ -325,6 +325,7 @@ def retry(
             chosen,
             [
                 "source_url",
+                "connection",
                 "original",
                 "shrink",
                 "settings",
@@ -358,13 +359,13 @@ def _mend(item: Item, repair: Repair, *, owner: User) -> None:
     if repair.original:
         if repair.original.owner_id != owner.pk:
             raise Refused(_("There is no such upload. Upload the file again."))
-        item.original, item.source_url = repair.original, ""
+        item.original, item.source_url, item.connection = repair.original, "", None
         return
     try:
         item.source_url = fetch.check_url(repair.url, allow=site.FETCH_ALLOW)
     except fetch.FetchError as error:
         raise AddressRefused(item, error) from error
-    item.original = None
+    item.original = item.connection = None
 
 
 def _history(

@@ -102,8 +102,8 @@ TEXTS = {
         "The worker stopped {n} times on this image. Try another model or a smaller image."
     ),
     "connection_gone": _(
-        "The account that it was to come from is no longer connected. "
-        "Connect it again and add its images anew, or upload the file."
+        "The account that this belongs to isn't connected any more. "
+        "Connect it again and start anew, or upload the file."
     ),
     "connection_sealed": _(
         "The site's own keys have changed, so that it can't open this account any more. "

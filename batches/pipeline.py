@@ -37,9 +37,11 @@ from PIL import Image
 
 from accounts.models import User
 from batches import addresses, intake, lifecycle, setting_images, storage
+from batches import connections as accounts
 from batches import fetch as downloads
 from batches.models import Batch, Item, Original, Result, SettingImage
 from batches.states import BatchState, ItemState
+from batches.stores.base import StoreError
 from credits import ledger
 from tools import registry
 from tools.base import Note, Output, Tool, ToolError
@@ -178,6 +180,12 @@ def _bring_in(item: Item) -> None:
             settled = _stop(item, error.code, figures, again=error.transient)
         except intake.ImageRefused as refused:
             settled = _stop(item, refused.code, refused.params, again=False)
+        except StoreError as error:
+            if item.connection and error.code in {"store_credentials", "connection_sealed"}:
+                accounts.note(item.connection, error)
+            params = dict(error.params)
+            wait = error.retry_after
+            settled = _stop(item, error.code, params, again=error.transient, wait=wait)
         except Exception:
             log.exception("Fetching item %s of batch %s failed", item.uid, item.batch.uid)
             settled = _stop(item, "processing_failed", {}, again=True)
@@ -235,9 +243,25 @@ _large_ones = threading.BoundedSemaphore(2)
 
 
 def _download(item: Item) -> Original:
-    """What lies at the item's address, validated and kept. Raises what is wrong with it."""
+    """What lies at the item's address or path, validated and kept. Raises what is wrong with it."""
     with _large_ones if item.shrink else nullcontext():
+        if item.is_stored:
+            return _read(item)
         return fetched(item.batch.owner, item.source_url, name=item.name, shrink=item.shrink)
+
+
+def _read(item: Item) -> Original:
+    """What lies in somebody's storage, as with `fetched`. Raises `StoreError`, too."""
+    if item.connection is None:
+        raise StoreError("connection_gone")
+    limits = guard.SHRINKABLE if item.shrink else images.LIMITS
+    with tempfile.TemporaryFile() as file:
+        store = accounts.open_store(item.connection)
+        store.read(item.source_url, into=file, max_bytes=limits.max_bytes)
+        file.seek(0)
+        owner, shrink = item.batch.owner, item.shrink
+        original, _new = intake.receive(owner, file.read(), name=item.name, shrink=shrink)
+    return original
 
 
 def fetched(owner: User, url: str, *, name: str, shrink: bool = False) -> Original:
@@ -275,7 +299,7 @@ def _claim(item_id: int, to: ItemState) -> Item | None:
         return None
     # Somebody may have taken it away between the two statements, or even deleted it.
     mine = Item.objects.filter(pk=item_id, token=token)
-    return mine.select_related("batch__owner", "original").first()
+    return mine.select_related("batch__owner", "original", "connection").first()
 
 
 def _run_tool(item: Item, tool: Tool) -> bool:
@@ -428,10 +452,20 @@ def _store(item: Item, position: int, output: Output) -> Result:
     return result
 
 
-def _stop(item: Item, code: str, params: dict[str, object], *, again: bool) -> bool:
-    """End a try that went wrong: later again where that can help, else the item fails."""
+def _stop(
+    item: Item,
+    code: str,
+    params: dict[str, object],
+    *,
+    again: bool,
+    wait: float | None = None,
+) -> bool:
+    """End a try that went wrong: later again where that can help, else the item fails.
+
+    `wait` are the seconds that the other side asks for, where it does.
+    """
     if again and item.tries + 1 < MOST_TRIES:
-        wait = BACK_OFF[min(item.tries, len(BACK_OFF) - 1)]
-        later = {"tries": item.tries + 1, "retry_at": timezone.now() + wait}
+        pause = max(BACK_OFF[min(item.tries, len(BACK_OFF) - 1)], timedelta(seconds=wait or 0))
+        later = {"tries": item.tries + 1, "retry_at": timezone.now() + pause}
         return bool(lifecycle.put_back(item, code, params, **later))
     return lifecycle.fail_item(item, code, params, token=item.token)

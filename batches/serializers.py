@@ -448,8 +448,8 @@ class ItemSerializer(serializers.ModelSerializer[Item]):
 
     @extend_schema_field(serializers.CharField(allow_null=True))
     def get_source_url(self, item: Item) -> str | None:
-        """The address that the caller gave; null for uploads."""
-        return item.source_url or None
+        """The address that the caller gave, `sirv:/a.jpg` in an account; null for uploads."""
+        return item.source or None
 
     @extend_schema_field(serializers.ChoiceField(choices=list(dict.fromkeys(ITEM_WORDS.values()))))
     def get_state(self, item: Item) -> str:

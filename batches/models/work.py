@@ -283,6 +283,18 @@ class Item(models.Model):
         return self.name
 
     @property
+    def is_stored(self) -> bool:
+        """Whether `source_url` is a path in somebody's storage, connected still or not."""
+        return bool(self.source_url) and not self.source_url.startswith(("http://", "https://"))
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, for people: an address, or `sirv:/folder/a.jpg`."""
+        if not self.is_stored:
+            return self.source_url
+        return f"{self.connection.kind if self.connection else ''}:/{self.source_url}".lstrip(":")
+
+    @property
     def error(self) -> str:
         """Why it failed, for people; empty when it did not."""
         return messages.text(self.error_code, self.error_params) if self.error_code else ""

@@ -33,7 +33,9 @@ class Try:
 @signed_in
 def detail(request: HttpRequest, uid: UUID) -> TemplateResponse:
     """One image: before and after, what was done to it, and what can be done about it."""
-    own = Item.objects.visible_to(user_of(request)).select_related("batch", "original")
+    own = Item.objects.visible_to(user_of(request)).select_related(
+        "batch", "original", "connection"
+    )
     item = get_object_or_404(own, uid=uid)
     show = request.GET.get("show", "")
     show = show if show in SHOWN else ""
