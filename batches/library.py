@@ -35,6 +35,8 @@ TRASH_DAYS = 30
 MOST_TAGS = 50
 """On one asset."""
 LONGEST_TAG = 64
+MOST_VERSIONS = 60
+"""Of one picture that are told."""
 LONGEST_ALT_TEXT = 2000
 """Characters."""
 
@@ -338,7 +340,7 @@ def versions(asset: Asset) -> list[Asset]:
     if not asset.source_sha256:
         return []
     same = Asset.objects.visible_to(asset.owner).kept().filter(source_sha256=asset.source_sha256)
-    return list(same.order_by("tool", "created_at", "pk")[:AT_ONCE])
+    return list(same.order_by("tool", "created_at", "pk")[:MOST_VERSIONS])
 
 
 # --- Many at once ---------------------------------------------------------------------------

@@ -18,8 +18,9 @@ from django.urls.resolvers import RoutePattern
 from django.utils import timezone
 
 from accounts.models import Connection, ConnectionKind, User, create_key
-from batches import drafts, intake, storage, webhooks
+from batches import drafts, folders, intake, library, storage, webhooks
 from batches.models import (
+    Asset,
     Batch,
     Item,
     Original,
@@ -51,6 +52,7 @@ class World:
     uploads: list[Original] = field(default_factory=list)
     webhook: WebhookEndpoint | None = None
     connections: list[Connection] = field(default_factory=list)
+    assets: list[Asset] = field(default_factory=list)
 
     def item(self, batch: str, state: ItemState) -> Item:
         """The first image of a batch in this state."""
@@ -76,6 +78,9 @@ class World:
             *(text for key in keys for text in key),
             *(text for one in self.connections for text in (one.name, *one.config.values())),
             *(one.get_kind_display() for one in self.connections),
+            *(folder.name for folder in self.person.folders.all()),
+            *self.person.assets.values_list("alt_text", flat=True),
+            *self.person.tags.values_list("name", flat=True),
             *filter(None, map(examples.said, registry.all())),
             *(language for _code, language in alt_text.LANGUAGES),
         ]
@@ -132,6 +137,7 @@ def build(photos: Sequence[bytes] = (), cutouts: Sequence[bytes] = ()) -> World:
         world.batches[name] = _batch_of(world, called, state, items, results)
     for name, (state, items) in SINGLES.items():
         world.singles[name] = _batch_of(world, f"one {name}", state, items, results, single=True)
+    fill_library(world)
     keep_draft(world)
     _connect(world)
     create_key(world.person, name="The shop's own system")
@@ -181,6 +187,22 @@ def _connect(world: World) -> None:
         connection.secret = "not a real one"
         connection.save()
         world.connections.append(connection)
+
+
+def fill_library(world: World) -> None:
+    """Some pictures in folders, one of them with its result, and one in the trash."""
+    folder = folders.ensure(world.person, ["Shop & <mugs>", "from-the-side-of-the-handle"])
+    assert folder
+    assert folder.parent
+    world.assets = [
+        library.add(world.person, upload, folder=to, tags=["sale"])
+        for upload, to in zip(world.uploads, [folder.parent, folder, None], strict=False)
+    ]
+    first = world.batches["finished"].items.order_by("position")[0]
+    world.assets.append(library.add(world.person, first.results.get(), folder=folder.parent))
+    library.edit(world.assets[0], alt_text="A mug, seen from the side of its handle")
+    library.favourite(world.person, [world.assets[0].uid], on=True)
+    library.trash(world.person, [world.assets[2].uid])
 
 
 def keep_draft(world: World) -> None:
@@ -292,6 +314,16 @@ def _connection(number: int) -> Callable[[World], list[object]]:
     return lambda world: [world.connections[number].uid]
 
 
+def _asset(number: int) -> Callable[[World], list[object]]:
+    return lambda world: [world.assets[number].uid]
+
+
+def _folder(world: World) -> list[object]:
+    folder = world.assets[0].folder
+    assert folder
+    return [folder.uid]
+
+
 LOOKS = [
     Look("home", "home", STRANGER),
     Look("sign-in", "accounts:login", STRANGER),
@@ -323,6 +355,14 @@ LOOKS = [
     Look("delete-live", "batches:delete", PERSON, _batch("running")),
     Look("item-done", "batches:item", PERSON, _image("problems", ItemState.DONE)),
     Look("item-failed", "batches:item", PERSON, _image("problems", ItemState.FAILED)),
+    Look("library", "batches:library"),
+    Look("library-empty", "batches:library", NEWCOMER),
+    Look("library-trash", "batches:library", query="?trash=1"),
+    Look("library-nothing", "batches:library", query="?q=teapot"),
+    Look("folder", "batches:folder", PERSON, _folder),
+    Look("asset", "batches:asset", PERSON, _asset(3)),
+    Look("asset-in-trash", "batches:asset", PERSON, _asset(2)),
+    Look("picker", "batches:pick", PERSON, _tool),
     Look("account", "accounts:home"),
     Look("email", "accounts:email"),
     Look("password", "accounts:password"),
@@ -383,6 +423,7 @@ def filled(route: str, world: World) -> str:
     things = {
         "uploads": world.uploads[0].uid,
         "items": world.items[0].uid,
+        "library": world.assets[0].uid,
     }
     uid = things.get(route.split("/", maxsplit=1)[0], world.batches["problems"].uid)
     values = {"uuid": uid, "slug": TOOL, "int": 1, "str": "x", "path": "1"}

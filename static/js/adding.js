@@ -6,6 +6,7 @@ import { ask, SignedOut, token } from "./adding/asking.js";
 import { Grid } from "./adding/cards.js";
 import { listen } from "./adding/choosing.js";
 import { showCost } from "./adding/cost.js";
+import { pickFrom } from "./adding/library.js";
 import { saving } from "./adding/saving.js";
 import { shrink } from "./adding/shrinking.js";
 import { takeSlot } from "./adding/slots.js";
@@ -100,6 +101,15 @@ function take(chosen, left) {
   tell();
 }
 
+/** Cards for images that the server has already. */
+function show(images) {
+  grid.add(
+    images
+      .filter(({ upload }) => !grid.holding(upload))
+      .map((image) => ({ key: image.upload, kind: "file", state: "ready", ...image })),
+  );
+}
+
 async function addSamples() {
   const button = byId("samples");
   button.disabled = true;
@@ -107,11 +117,7 @@ async function addSamples() {
   try {
     const { told } = await ask(at.samples, new FormData());
     if (!told?.images) throw new Error(told?.message || "");
-    grid.add(
-      told.images
-        .filter(({ upload }) => !grid.holding(upload))
-        .map((image) => ({ key: image.upload, kind: "file", state: "ready", ...image })),
-    );
+    show(told.images);
     grid.list.firstElementChild?.focus();
   } catch (error) {
     if (error instanceof SignedOut) signedOut();
@@ -227,6 +233,16 @@ byId("resume").addEventListener("click", () => {
   byId("pause").focus();
 });
 if (!isGuest) {
+  pickFrom({
+    take(images) {
+      show(images);
+      tell();
+    },
+    failed(error) {
+      if (error instanceof SignedOut) signedOut();
+      else byId("pick-status").textContent = error.message || say("lostWhy");
+    },
+  });
   byId("samples").addEventListener("click", addSamples);
   byId("start-unchecked").addEventListener("click", () => {
     addresses.skip();
