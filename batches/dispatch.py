@@ -31,7 +31,8 @@ from tools import registry
 FETCH_JOB = "batches.jobs.fetch_items"
 RUN_JOB = "batches.jobs.run_item"
 WEBHOOK_JOB = "batches.jobs.send_webhooks"
-JOBS = (FETCH_JOB, RUN_JOB, WEBHOOK_JOB)
+IMPORT_JOB = "batches.jobs.import_rows"
+JOBS = (FETCH_JOB, RUN_JOB, IMPORT_JOB, WEBHOOK_JOB)
 """Everything that a worker may be asked to do."""
 
 FETCH_WINDOW = 64
@@ -90,6 +91,11 @@ def top_up(batch_id: int, *, now: datetime) -> None:
 def ring_for_webhooks() -> None:
     """Have somebody send the messages that are due; a ring too many finds nothing to do."""
     _ring("io", WEBHOOK_JOB, [{}])
+
+
+def ring_import(batch_id: int) -> None:
+    """Ring for the next rows of a batch that is being imported."""
+    _ring("io", IMPORT_JOB, [{"batch_id": batch_id}])
 
 
 def forget_rings(items: ItemQuerySet) -> int:

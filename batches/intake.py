@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -115,16 +115,17 @@ class Intake:
     """Rows on their way into one batch, all at once or by and by.
 
     `there` are the names of the items that the batch has already; the new ones come after them.
+    `count` is how many there are.
     """
 
     def __init__(self, batch: Batch, tool: Tool, *, there: Iterable[str] = ()) -> None:
         self._batch = batch
         self._tool = tool
         self._names = Names()
-        self._next = 0
+        self.count = 0
         for name in there:
             self._names.unique(name)
-            self._next += 1
+            self.count += 1
         self._cleaner = Cleaner(tool, batch.settings)
 
     def add(self, rows: Sequence[Row], *, skip_invalid: bool) -> list[Item]:
@@ -133,7 +134,7 @@ class Intake:
         named_by_rows = _Named(_uploads(batch.owner, rows), _connections(batch.owner, rows))
         judged = [
             _item(batch, index, row, named_by_rows, self._cleaner)
-            for index, row in enumerate(rows, start=self._next)
+            for index, row in enumerate(rows, start=self.count)
         ]
         unusable = setting_images.keep(batch, tool, (item.settings for item, _problems in judged))
         named = {
@@ -155,7 +156,7 @@ class Intake:
             raise RowsInvalid(errors)
         for item in items:
             item.name = self._names.unique(item.name)
-        self._next += len(items)
+        self.count += len(items)
         return Item.objects.bulk_create(items, batch_size=500)
 
     def _wrong_pictures(
@@ -180,15 +181,12 @@ class Intake:
         return _wrong_size(item.position, tool, item, item.original, drawn)
 
 
-def judge(
-    batch: Batch, rows: Iterable[Row], cleaner: "Cleaner"
-) -> Iterator[tuple[Item, list[RowError]]]:
-    """What rows without uploads would become, unsaved, each with everything wrong with it.
+def judge(batch: Batch, row: Row, cleaner: "Cleaner") -> tuple[Item, list[RowError]]:
+    """What a row of an address would become, not stored, with everything that is wrong with it.
 
     `batch` need not be stored. Pictures that settings name are not looked at.
     """
-    for index, row in enumerate(rows):
-        yield _item(batch, index, row, _Named(), cleaner)
+    return _item(batch, 0, row, _Named(), cleaner)
 
 
 class Cleaner:

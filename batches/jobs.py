@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from batches import pipeline, webhooks
+from batches import imports, pipeline, webhooks
 
 
 def fetch_items(*, item_ids: list[int], **_: Any) -> None:
@@ -24,3 +24,8 @@ def run_item(*, item_id: int, **_: Any) -> None:
 def send_webhooks(**_: Any) -> None:
     """Send the messages that are due."""
     webhooks.send_due(now=timezone.now())
+
+
+def import_rows(*, batch_id: int, **_: Any) -> None:
+    """Make items of the next rows of the batch's sheet."""
+    imports.run(batch_id)

@@ -140,15 +140,13 @@ def create(
     refuse_too_many(owner, len(rows))
     if not rows:
         raise Refused(_("A batch needs at least one image."))
-    cleaned = tool.clean(settings or {})
-    _refuse_unavailable(tool, cleaned)
     with transaction.atomic():
-        batch = Batch.objects.create(
+        batch = _make(
+            owner,
+            tool,
+            settings,
             uid=uid or uuid4(),
-            owner=owner,
-            tool=tool.slug,
-            settings=cleaned,
-            name=name or f"{tool.name}, {timezone.now():%Y-%m-%d %H:%M}",
+            name=name,
             sample=sample,
             cap=cap,
             single=single,
@@ -157,9 +155,56 @@ def create(
             sheet=sheet,
             webhook_url=webhook_url,
         )
-        setting_images.keep_or_refuse(batch, tool, [cleaned])
         items = intake.add_items(batch, tool, rows, skip_invalid=skip_invalid)
         _refuse_over_cap(batch, sum(item.held_price for item in items if not item.error_code))
+    return batch
+
+
+def open_import(
+    owner: User,
+    tool: Tool,
+    first: Sequence[Row],
+    *,
+    sheet: Sheet,
+    plan: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
+    uid: UUID | None = None,
+    **fields: Any,
+) -> Batch:
+    """Make a batch whose sheet's rows are still to come; `batches.imports` brings them in.
+
+    `first` stand before them and are its items at once; those that can't be used fail. What
+    `create` says of a `uid` and of errors holds here, too.
+    """
+    with transaction.atomic():
+        batch = _make(
+            owner,
+            tool,
+            settings,
+            uid=uid or uuid4(),
+            state=BatchState.IMPORTING,
+            sheet=sheet,
+            plan=dict(plan),
+            **fields,
+        )
+        intake.add_items(batch, tool, first, skip_invalid=True)
+    return batch
+
+
+def _make(
+    owner: User, tool: Tool, settings: Mapping[str, Any] | None, *, name: str = "", **fields: Any
+) -> Batch:
+    """The row of a new batch, with settings that can run here."""
+    cleaned = tool.clean(settings or {})
+    _refuse_unavailable(tool, cleaned)
+    batch = Batch.objects.create(
+        owner=owner,
+        tool=tool.slug,
+        settings=cleaned,
+        name=name or f"{tool.name}, {timezone.now():%Y-%m-%d %H:%M}",
+        **fields,
+    )
+    setting_images.keep_or_refuse(batch, tool, [cleaned])
     return batch
 
 
@@ -224,7 +269,10 @@ def cancel(batch: Batch) -> Batch:
     with transaction.atomic():
         batch = _lock(
             batch,
-            {BatchState.READY, BatchState.RUNNING, BatchState.SAMPLED, BatchState.PAUSED},
+            {
+                *(BatchState.IMPORTING, BatchState.READY, BatchState.RUNNING),
+                *(BatchState.SAMPLED, BatchState.PAUSED),
+            },
             _("It has ended already."),
         )
         Batch.objects.filter(pk=batch.pk).advance(BatchState.CANCELLING)

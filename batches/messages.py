@@ -267,6 +267,7 @@ TEXTS = {
         "{count} rows of the sheet aren't there any more or have changed ({rows}); nothing was "
         "written for them. Put their addresses back, then send again."
     ),
+    "sheet_gone": _("The sheet is not here any more. Choose its file again."),
     "insufficient_credits": _("Not enough credits: {required} needed, {available} left."),
     "library_full": _(
         "The library is full ({gigabytes} GB), so nothing was added. Empty the trash, or delete "

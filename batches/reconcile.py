@@ -9,7 +9,7 @@ from itertools import islice
 import redis
 from django.db.models import Q
 
-from batches import dispatch, erasure, lifecycle, outbox, sheets, storage
+from batches import dispatch, erasure, imports, lifecycle, outbox, sheets, storage
 from batches.models import Asset, Batch, Original, PartialUpload, Result
 from batches.states import BatchState
 
@@ -62,10 +62,7 @@ def reconcile(*, now: datetime) -> Summary:
         found.valkey_answers = False
     for batch in Batch.objects.live().order_by("pk"):
         try:
-            if _close(batch):
-                found.batches_closed += 1
-            elif found.valkey_answers:
-                dispatch.top_up(batch.pk, now=now)
+            _put_right(batch, found, now=now)
         except Exception as error:
             log.exception("Batch %s could not be put right", batch.uid)
             failures.append(error)
@@ -77,6 +74,16 @@ def reconcile(*, now: datetime) -> Summary:
     if failures:
         raise failures[0]
     return found
+
+
+def _put_right(batch: Batch, found: Summary, *, now: datetime) -> None:
+    """End the batch, or ring for what comes next in it."""
+    if batch.state == BatchState.IMPORTING:
+        found.rings += found.valkey_answers and imports.ring_again(batch, now=now)
+    elif _close(batch):
+        found.batches_closed += 1
+    elif found.valkey_answers:
+        dispatch.top_up(batch.pk, now=now)
 
 
 def sweep_orphans(*, now: datetime) -> int:

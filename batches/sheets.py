@@ -4,42 +4,50 @@ A file lies among the originals under a name of its own. It stays as long as a b
 it or a tool's page shows it, and otherwise for `KEPT_FOR`.
 """
 
+import csv
 import hashlib
+import io
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import IO, Any
+from typing import IO
 from uuid import UUID, uuid4
 
 from django.db import transaction
 
 from accounts.models import User
-from batches import storage
+from batches import google, storage
 from batches.models import Draft, Sheet, SheetKind
 from batches.names import clean_name
+from batches.sources import mapping, tables
+from batches.sources.base import Row
+from batches.sources.tables import Header, Table, TableError, TableRow
+from tools.base import Tool
 
 MOST_BYTES = 50 * 2**20
 """A longer file is turned away before it is kept."""
 KEPT_FOR = timedelta(days=30)
 """A sheet that no batch and no page has is forgotten after so long."""
+PREVIEWED = 10
+"""Rows that a person is shown before anything starts."""
 CHUNK = 2**16
 
 _ZIP = b"PK"
 
 
-class SheetRefused(Exception):
-    """A file that can't be kept. Carries the code and the figures of its message."""
+@dataclass(frozen=True)
+class Seen:
+    """What a person is shown of a sheet: what is known of its table, and its first rows."""
 
-    def __init__(self, code: str, **params: Any) -> None:
-        super().__init__(code)
-        self.code = code
-        self.params = params
+    table: Table
+    rows: list[TableRow]
 
 
 def keep(owner: User, file: IO[bytes], name: str) -> Sheet:
     """Keep a file as it is; what is in it is judged when its rows are read.
 
-    Raises `SheetRefused` for one above `MOST_BYTES`.
+    Raises `TableError` for one above `MOST_BYTES`.
     """
     uid = uuid4()
     key = storage.sheet_key(owner.uid, uid)
@@ -49,7 +57,7 @@ def keep(owner: User, file: IO[bytes], name: str) -> Sheet:
         while chunk := file.read(CHUNK):
             size += len(chunk)
             if size > MOST_BYTES:
-                raise SheetRefused("sheet_too_large", max=MOST_BYTES // 2**20)
+                raise TableError("sheet_too_large", {"max": MOST_BYTES // 2**20})
             digest.update(chunk)
             spool.write(chunk)
         spool.seek(0)
@@ -65,6 +73,76 @@ def keep(owner: User, file: IO[bytes], name: str) -> Sheet:
         bytes=size,
         sha256=digest.hexdigest(),
     )
+
+
+def keep_google(owner: User, address: str) -> Sheet:
+    """Read a Google Sheet, once, and keep its cells. Raises `google.SheetError`."""
+    link = google.parse_url(address)
+    sheet = Sheet(owner=owner, kind=SheetKind.GOOGLE, address=address.strip(), google_id=link.id)
+    _read_google(sheet, "")
+    sheet.save()
+    return sheet
+
+
+def look(sheet: Sheet, tool: Tool, *, tab: str = "", rows: int = PREVIEWED) -> Seen:
+    """What is in a sheet. Of a tab that nobody has looked at yet it guesses what its columns are.
+
+    Raises `TableError`, or `google.SheetError` where another tab of a Google Sheet is wanted.
+    """
+    if sheet.kind == SheetKind.GOOGLE and tab and tab != sheet.tab:
+        _read_google(sheet, tab)
+        sheet.columns = []
+        sheet.save()
+    is_new = not sheet.columns or bool(tab and tab != sheet.tab)
+    in_file = "" if sheet.kind == SheetKind.GOOGLE else tab or sheet.tab
+    header: Header = "guess" if is_new else sheet.header
+    with open_file(sheet) as file:
+        table, first = tables.look(file, name=sheet.name, tab=in_file, header=header, rows=rows)
+    if is_new:
+        describe(sheet, table, mapping.guess(table, first, tool))
+    return Seen(table, first)
+
+
+def describe(sheet: Sheet, table: Table, what: Mapping[str, str]) -> None:
+    """Remember which table of the sheet is meant and what its columns are."""
+    if sheet.kind != SheetKind.GOOGLE:
+        sheet.tab = table.tab
+        sheet.tabs = [tab.name for tab in table.tabs] if len(table.tabs) > 1 else []
+    sheet.columns, sheet.header, sheet.mapping = table.columns, table.header, dict(what)
+    sheet.save()
+
+
+def rows(sheet: Sheet, tool: Tool) -> Iterator[Row]:
+    """The sheet's rows as its columns say, one by one, those that are done already included.
+
+    Raises `TableError`, and `FileNotFoundError` once the file is gone.
+    """
+    if not sheet.columns:
+        look(sheet, tool)
+    tab = "" if sheet.kind == SheetKind.GOOGLE else sheet.tab
+    with open_file(sheet) as file:
+        found = tables.read(file, name=sheet.name, tab=tab, header=sheet.header)
+        yield from mapping.rows(found, sheet.columns, sheet.mapping, tool)
+
+
+def _read_google(sheet: Sheet, tab: str) -> None:
+    """Keep the cells of a tab as they are now: they are read once for all that follows."""
+    found = google.document(sheet.address)
+    read = google.read_table(sheet.address, tab)
+    sheet.name = clean_name(read.title or found.title or "Google Sheet")
+    sheet.tab = read.tab
+    shown = sorted(found.tabs, key=lambda one: one.is_hidden)
+    sheet.tabs = [one.title for one in shown if one.title] if len(shown) > 1 else []
+    with tempfile.TemporaryFile() as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        csv.writer(text, quoting=csv.QUOTE_ALL).writerows(row or [""] for row in read.values)
+        text.flush()
+        sheet.bytes = file.tell()
+        file.seek(0)
+        before, sheet.key = sheet.key, storage.sheet_key(sheet.owner.uid, sheet.uid)
+        storage.save(storage.ORIGINALS, sheet.key, file)
+        text.detach()
+    storage.delete(storage.ORIGINALS, before)
 
 
 def open_file(sheet: Sheet) -> IO[bytes]:
@@ -97,7 +175,10 @@ def remove_unused(*, now: datetime) -> int:
 
 def keys_of(uids: Iterable[UUID]) -> set[str]:
     """The files of those of these sheets that are still there."""
-    return set(Sheet.objects.filter(uid__in=list(uids)).values_list("key", flat=True))
+    wanted = list(uids)
+    if not wanted:
+        return set()
+    return set(Sheet.objects.filter(uid__in=wanted).values_list("key", flat=True))
 
 
 def _is_on_a_page(sheet: Sheet) -> bool:

@@ -44,7 +44,7 @@ class ItemState(models.TextChoices):
 
 BATCH_MOVES: Mapping[BatchState, frozenset[BatchState]] = {
     BatchState.DRAFT: frozenset({BatchState.IMPORTING, BatchState.READY}),
-    BatchState.IMPORTING: frozenset({BatchState.READY, BatchState.DRAFT}),
+    BatchState.IMPORTING: frozenset({BatchState.READY, BatchState.DRAFT, BatchState.CANCELLING}),
     BatchState.READY: frozenset({BatchState.RUNNING, BatchState.CANCELLING}),
     BatchState.RUNNING: frozenset(
         {BatchState.SAMPLED, BatchState.PAUSED, BatchState.CANCELLING, BatchState.FINISHED}
@@ -84,14 +84,18 @@ ON_HOLD = frozenset({ItemState.QUEUED, ItemState.FETCHING, ItemState.FETCHED, It
 ENDED = frozenset({ItemState.DONE, ItemState.FAILED, ItemState.CANCELLED})
 """Nothing more happens to it by itself."""
 
-LIVE = frozenset({BatchState.RUNNING, BatchState.PAUSED, BatchState.CANCELLING})
+LIVE = frozenset(
+    {BatchState.IMPORTING, BatchState.RUNNING, BatchState.PAUSED, BatchState.CANCELLING}
+)
 """Something may still change without anybody asking for it."""
 
 RETRYABLE = frozenset(
     {BatchState.RUNNING, BatchState.PAUSED, BatchState.SAMPLED, BatchState.FINISHED}
 )
 
-DELETABLE = frozenset({BatchState.READY, BatchState.FINISHED, BatchState.CANCELLED})
+DELETABLE = frozenset(
+    {BatchState.DRAFT, BatchState.READY, BatchState.FINISHED, BatchState.CANCELLED}
+)
 """Nothing runs and nothing is on hold."""
 
 _State = TypeVar("_State", BatchState, ItemState)

@@ -69,8 +69,8 @@ def upload_of_piece(key: str) -> UUID | None:
 
 
 def sheet_key(owner: UUID, uid: UUID) -> str:
-    """The name of a spreadsheet as it came."""
-    return f"{owner}/{uid}{SHEET}"
+    """A name for a spreadsheet as it came; never the same one twice."""
+    return f"{owner}/{uid}.{uuid4().hex[:12]}{SHEET}"
 
 
 def sheet_of(key: str) -> UUID | None:
@@ -79,7 +79,7 @@ def sheet_of(key: str) -> UUID | None:
     if not name.endswith(SHEET):
         return None
     try:
-        return UUID(name.removesuffix(SHEET))
+        return UUID(name.partition(".")[0])
     except ValueError:
         return None
 

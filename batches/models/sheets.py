@@ -36,14 +36,18 @@ class Sheet(models.Model):
     name = models.CharField(max_length=255)
     """The file's name, or the title of a Google Sheet."""
     key = models.CharField(max_length=255, blank=True)
-    """The file as it came, among the originals; empty for a Google Sheet."""
+    """The file as it came, among the originals."""
     bytes = models.PositiveBigIntegerField(default=0)
     sha256 = models.CharField(max_length=64, blank=True)
     address = models.TextField(blank=True)
-    """Of a Google Sheet, as it was pasted."""
+    """Of a Google Sheet, as it was pasted. `key` holds its cells as CSV, as they were read."""
     google_id = models.CharField(max_length=128, blank=True)
     tab = models.CharField(max_length=255, blank=True)
     """The sheet in the file that the rows come from."""
+    tabs = models.JSONField(default=list)
+    """Names of the sheets to choose from, hidden ones last; empty where there is only one."""
+    columns = models.JSONField(default=list)
+    """The names of the tab's columns, from A on; empty while nobody has looked."""
     header = models.PositiveIntegerField(null=True, blank=True)
     """1-based row of the column names; nothing where there are none."""
     mapping = models.JSONField(default=dict)

@@ -332,7 +332,12 @@ def test_every_job_that_is_rung_for_exists_and_survives_arguments_of_tomorrow(db
     module, _, name = path.rpartition(".")
     job = getattr(import_module(module), name)
 
-    argument = {"item_ids": [0]} if name == "fetch_items" else {"item_id": 0}
+    arguments = {
+        "fetch_items": {"item_ids": [0]},
+        "run_item": {"item_id": 0},
+        "import_rows": {"batch_id": 0},
+    }
+    argument = arguments[name]
     assert job(**argument, colour="of tomorrow") is None
 
 

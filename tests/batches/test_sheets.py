@@ -14,7 +14,7 @@ from tests.factories import bare_batch
 
 pytestmark = pytest.mark.usefixtures("fake_tool", "media")
 
-TEXT = b"photo,sku\nhttps://shop.example/mug.png,00123\n"
+TEXT = b"photo,sku\nhttps://shop.example.com/mug.png,00123\n"
 A_MONTH = timedelta(days=31)
 
 
@@ -68,7 +68,7 @@ def test_what_a_file_is_is_seen_in_its_bytes_and_not_in_its_name(alice):
 def test_a_file_that_is_too_long_is_turned_away_and_leaves_nothing(alice, monkeypatch):
     monkeypatch.setattr(sheets, "MOST_BYTES", 10)
 
-    with pytest.raises(sheets.SheetRefused) as refused:
+    with pytest.raises(sheets.TableError) as refused:
         sheets.keep(alice, io.BytesIO(b"x" * 11), "a.csv")
 
     assert refused.value.code == "sheet_too_large"
