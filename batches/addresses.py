@@ -75,7 +75,7 @@ def judged(text: str) -> Iterator[Line]:
             url = fetch.check_url(row.url, allow=settings.FETCH_ALLOW)
         except fetch.FetchError as error:
             url, problem = row.url, _problem(error)
-        same, tracking = _without_tracking(url)
+        same, tracking = without_tracking(url)
         earlier = first.setdefault(same, number)
         yield Line(
             line=number,
@@ -147,7 +147,7 @@ def figures(error: fetch.FetchError, *, limits: images.Limits = images.LIMITS) -
     }
 
 
-def _without_tracking(url: str) -> tuple[str, list[str]]:
+def without_tracking(url: str) -> tuple[str, list[str]]:
     """The address without what doesn't change the picture, and the names of what was left out."""
     address, question, query = url.partition("?")
     if not question:

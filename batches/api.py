@@ -219,6 +219,8 @@ class BatchesView(ChargingView):
                 sample=asked.get("sample", 0),
                 cap=asked.get("max_credits"),
                 skip_invalid=asked["on_invalid"] == "skip",
+                reuse=asked["reuse"],
+                pattern=asked.get("name_pattern", ""),
             )
             if asked["start"]:
                 batch = lifecycle.start(batch)

@@ -25,7 +25,7 @@ from redis.retry import Retry
 from rq import Queue
 
 from batches.models import Batch, Item, ItemQuerySet
-from batches.states import BatchState, ItemState
+from batches.states import ENDED, BatchState, ItemState
 from tools import registry
 
 FETCH_JOB = "batches.jobs.fetch_items"
@@ -144,7 +144,9 @@ def _take(
     if inside > window // 2:
         return []
     outside = items.filter(state=waiting, rung_at__isnull=True).filter(
-        Q(retry_at__isnull=True) | Q(retry_at__lte=now)
+        Q(retry_at__isnull=True) | Q(retry_at__lte=now),
+        # A duplicate waits for what becomes of its first.
+        Q(twin_of__isnull=True) | Q(twin_of__state__in=ENDED),
     )
     ids = list(outside.order_by("position").values_list("pk", flat=True)[: window - inside])
     if ids:

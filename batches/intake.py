@@ -11,12 +11,14 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import Connection, User
-from batches import fetch, messages, setting_images, storage
+from batches import fetch, messages, reuse, setting_images, storage
 from batches.models import Batch, Item, Original
 from batches.names import Names, clean_name
+from batches.patterns import Facts, Namer, NameTaken
 from batches.sources.base import Row
 from batches.states import ItemState
 from batches.stores import paths
@@ -106,7 +108,7 @@ def add_items(
 
     Shapes, settings and address rules are judged; nothing is fetched. Raises `RowsInvalid`
     with every problem, unless `skip_invalid`: then such rows become failed items that cost
-    nothing.
+    nothing. Raises it always where two results would have one name, and `PatternInvalid`.
     """
     return Intake(batch, tool).add(rows, skip_invalid=skip_invalid)
 
@@ -127,6 +129,9 @@ class Intake:
             self._names.unique(name)
             self.count += 1
         self._cleaner = Cleaner(tool, batch.settings)
+        self._namer: Namer | None = None
+        self._plan = reuse.Plan(batch, tool)
+        self._goes_on = self.count > 0
 
     def add(self, rows: Sequence[Row], *, skip_invalid: bool) -> list[Item]:
         """The next items, stored; as with `add_items`. Call it in a transaction."""
@@ -141,23 +146,44 @@ class Intake:
             value for item, _ in judged for value in tool.image_settings(item.settings).values()
         }
         sizes = setting_images.sizes(batch, named)
+        if self._namer is None:
+            columns = {column for row in rows for column in row.fields}
+            self._namer = self._begun(Namer(batch.pattern, columns=columns))
         errors: list[RowError] = []
+        clashes: list[RowError] = []
         items: list[Item] = []
-        for item, wrong in judged:
+        for (item, wrong), row in zip(judged, rows, strict=True):
             problems = wrong + self._wrong_pictures(item, unusable, sizes, is_wrong=bool(wrong))
             errors += problems
+            try:
+                item.stem = _stem(item, row, self._namer, tool)
+            except NameTaken as taken:
+                detail, at = messages.text(taken.code, taken.params), f"/images/{item.position}"
+                clashes.append(RowError(item.position, at, taken.code, detail, taken.params))
             if problems:
                 item.state = ItemState.FAILED
                 item.held_price = 0  # it is in no quote; a retry prices it anew
                 item.error_code = problems[0].code
                 item.error_params = dict(problems[0].params)
             items.append(item)
-        if errors and not skip_invalid:
-            raise RowsInvalid(errors)
+        if clashes or (errors and not skip_invalid):
+            # What falls on one name is never left out: which of the two was meant?
+            raise RowsInvalid(sorted([*errors, *clashes], key=lambda error: error.index))
         for item in items:
             item.name = self._names.unique(item.name)
         self.count += len(items)
-        return Item.objects.bulk_create(items, batch_size=500)
+        made = Item.objects.bulk_create(items, batch_size=500)
+        free = self._plan.add(item for item in made if not item.error_code)
+        Item.objects.bulk_update(free, reuse.FIELDS, batch_size=500)
+        return made
+
+    def _begun(self, namer: Namer) -> Namer:
+        """The namer, and the plan, as if they had seen the items that were there before."""
+        if self._goes_on:
+            for item in self._batch.items.order_by("position").iterator(chunk_size=2000):
+                namer.meet(item.stem, row=item.line or item.position + 1)
+                self._plan.meet(item)
+        return namer
 
     def _wrong_pictures(
         self,
@@ -326,6 +352,21 @@ def _take_settings(item: Item, index: int, row: Row, cleaner: Cleaner) -> list[R
     if reason:
         return [RowError(index, at, "tool_unavailable", reason, {"reason": reason})]
     return []
+
+
+def _stem(item: Item, row: Row, namer: Namer, tool: Tool) -> str:
+    """Where an item's result is saved to. Raises `NameTaken`."""
+    facts = Facts(
+        name=item.name,
+        number=item.position + 1,
+        tool=tool.slug,
+        day=timezone.localdate(item.batch.created_at),
+        external_id=item.external_id,
+        fields=row.fields,
+        folder=row.folder,
+    )
+    named_in_a_sheet = bool(row.name) and row.line is not None
+    return namer.stem(facts, row=row.line or item.position + 1, is_given=named_in_a_sheet)
 
 
 def _wrong_picture(

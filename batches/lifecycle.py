@@ -29,11 +29,13 @@ from batches import (
     messages,
     outbox,
     progress,
+    reuse,
     setting_images,
     sheets,
     storage,
 )
 from batches.models import Batch, Item, Original, Result, Sheet
+from batches.patterns import PatternInvalid
 from batches.sources.base import Row
 from batches.states import DELETABLE, IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
 from credits import ledger
@@ -77,6 +79,12 @@ class CapExceeded(Refused):
     """The quote is above the most that the batch may spend."""
 
     code = "cap_exceeded"
+
+
+class PatternRefused(Refused):
+    """Nothing can be named by this pattern."""
+
+    code = PatternInvalid.code
 
 
 class ToolUnavailable(Refused):
@@ -135,6 +143,7 @@ def create(
 
     `single` marks the one image of a tool's *Single* tab; all else is as for many. With a `uid`
     that is used already it raises `IntegrityError`: who wants a batch once gives one.
+    Without `reuse` everything runs, also what has been done before and what is given twice.
     Raises `SettingsInvalid`, `intake.RowsInvalid` or a `Refused`; then nothing is stored.
     """
     refuse_too_many(owner, len(rows))
@@ -155,7 +164,10 @@ def create(
             sheet=sheet,
             webhook_url=webhook_url,
         )
-        items = intake.add_items(batch, tool, rows, skip_invalid=skip_invalid)
+        try:
+            items = intake.add_items(batch, tool, rows, skip_invalid=skip_invalid)
+        except PatternInvalid as invalid:
+            raise PatternRefused(invalid.detail) from invalid
         _refuse_over_cap(batch, sum(item.held_price for item in items if not item.error_code))
     return batch
 
@@ -308,15 +320,17 @@ def _change_settings(batch: Batch, settings: Mapping[str, Any]) -> None:
     """Give the batch and all that waits in it other settings, at their price."""
     tool = registry.get(batch.tool)
     before, batch.settings = batch.settings, tool.clean(settings)
-    waiting = list(batch.items.filter(state=ItemState.PENDING))
+    pending = batch.items.filter(state=ItemState.PENDING).select_related("original")
+    waiting = list(pending.order_by("position"))
     for item in waiting:
         own = {name: value for name, value in item.settings.items() if before.get(name) != value}
         item.settings = tool.clean(own, base=batch.settings)
         _refuse_unavailable(tool, item.settings)
         item.held_price = tool.max_price(item.settings)
     setting_images.keep_or_refuse(batch, tool, [item.settings for item in waiting])
+    reuse.Plan(batch, tool).add(waiting)
     batch.save(update_fields=["settings"])
-    Item.objects.bulk_update(waiting, ["settings", "held_price"], batch_size=100)
+    Item.objects.bulk_update(waiting, ["settings", *reuse.FIELDS], batch_size=100)
 
 
 def retry(
@@ -344,7 +358,7 @@ def retry(
         failed = failed.exclude(~Q(uid__in=list(repairs)), source_url="", original=None)
         if items is not None:
             failed = failed.filter(uid__in=items)
-        chosen = list(failed.order_by("position"))
+        chosen = list(failed.select_related("original").order_by("position"))
         if not chosen:
             raise StateConflict(_("Nothing has failed that could be retried."))
         tool = registry.get(batch.tool)
@@ -368,6 +382,7 @@ def retry(
             item.error_code, item.error_params = "", {}
             item.started_at = item.finished_at = item.retry_at = item.rung_at = None
         setting_images.keep_or_refuse(batch, tool, [item.settings for item in chosen])
+        reuse.Plan(batch, tool).add(chosen)
         # Under the batch's lock nobody else retries, and failed items move in no other way.
         Item.objects.bulk_update(
             chosen,
@@ -377,7 +392,7 @@ def retry(
                 "original",
                 "shrink",
                 "settings",
-                "held_price",
+                *reuse.FIELDS,
                 "history",
                 "generation",
                 "attempt",
@@ -610,6 +625,37 @@ def fail_item(item: Item, code: str, params: Mapping[str, Any], *, token: UUID |
         if moved:
             release_items([item])
     return bool(moved)
+
+
+def hold_after_all(item: Item, price: int) -> bool:
+    """Set credits aside for an item in hand that was to cost nothing, and now has to run.
+
+    What it was to be served from is gone, or has been changed. False when the claim was lost.
+    Raises `ledger.InsufficientCredits` or `CapExceeded`; then nothing is set aside.
+    """
+    with transaction.atomic():
+        ledger.lock(item.batch.owner_id)
+        _refuse_over_cap(item.batch, price)
+        mine = Item.objects.filter(pk=item.pk, token=item.token)
+        if not mine.update(held_price=price, twin_of=None, reused_from=None):
+            return False
+        hold = ledger.hold(
+            item.batch.owner,
+            price,
+            key=f"after-all:{item.uid}:{item.generation}",
+            reference=item.batch.reference,
+        )
+        mine.update(hold_id=hold.pk)
+    item.held_price, item.hold_id = price, hold.pk
+    item.twin_of = item.reused_from = None
+    return True
+
+
+def wait_for_first(item: Item) -> bool:
+    """Put a twin in hand back: its first has been retried just now. False: the claim was lost."""
+    to = ItemState.QUEUED if item.state == ItemState.FETCHING else ItemState.FETCHED
+    mine = Item.objects.filter(pk=item.pk, token=item.token)
+    return bool(mine.advance(to, token=None, lease_until=None, rung_at=None))
 
 
 def release_items(items: Sequence[Item]) -> None:

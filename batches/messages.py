@@ -287,6 +287,14 @@ TEXTS = {
     "tags_full": _("An image can have {max} tags, so nothing was changed. Give fewer."),
     "alt_text_too_long": _("An alt text can have {max} characters. Make it shorter."),
     "too_many_chosen": _("More than {max} were chosen, so nothing was changed. Choose fewer."),
+    "name_conflict": _(
+        "Rows {first} and {second} would both be saved as “{name}”. Give one of them another "
+        "name, or have the pattern number them."
+    ),
+    "cap_exceeded": _(
+        "The earlier result is gone, and to make it anew would cost more than this batch may "
+        "spend ({total} credits in all; its limit is {cap})."
+    ),
     "processing_failed": _("Something went wrong on our side. Retry; if it fails again, tell us."),
 }
 
@@ -325,6 +333,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "row_invalid": {"detail": ""},
     "settings_invalid": {"detail": ""},
     "tool_unavailable": {"reason": ""},
+    "name_conflict": {"first": "?", "second": "?", "name": "?"},
+    "cap_exceeded": {"total": "?", "cap": "?"},
     "insufficient_credits": {"required": "?", "available": "?"},
     "library_full": {"gigabytes": "?"},
     "asset_source_gone": {"name": _("this image")},

@@ -66,7 +66,7 @@ class Names:
     """
 
     def __init__(self, *taken: str) -> None:
-        self._taken = {_same(name) for name in taken}
+        self._taken = {folded(name) for name in taken}
         self._next: dict[str, int] = {}
         self._folders: dict[str, str] = {"": ""}
 
@@ -80,23 +80,24 @@ class Names:
         return self._free(self._folder(folder) + slash, name)
 
     def _folder(self, path: str) -> str:
-        if _same(path) not in self._folders:
+        if folded(path) not in self._folders:
             outer, slash, name = path.rpartition("/")
-            self._folders[_same(path)] = self._free(self._folder(outer) + slash, name)
-        return self._folders[_same(path)]
+            self._folders[folded(path)] = self._free(self._folder(outer) + slash, name)
+        return self._folders[folded(path)]
 
     def _free(self, folder: str, name: str) -> str:
         candidate, stem, extension = name, *split_name(name)
-        asked = _same(folder + name)
-        while _same(folder + candidate) in self._taken:
+        asked = folded(folder + name)
+        while folded(folder + candidate) in self._taken:
             number = self._next.get(asked, 2)
             self._next[asked] = number + 1
             candidate = f"{stem}-{number}{extension}"
-        self._taken.add(_same(folder + candidate))
+        self._taken.add(folded(folder + candidate))
         return folder + candidate
 
 
-def _same(name: str) -> str:
+def folded(name: str) -> str:
+    """What names have in common that a file system may take for the same."""
     folded = unicodedata.normalize("NFC", name).casefold()
     return unicodedata.normalize("NFC", folded)
 

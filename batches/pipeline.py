@@ -30,17 +30,18 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, connections, transaction
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 from PIL import Image
 
 from accounts.models import User
-from batches import addresses, intake, lifecycle, setting_images, storage
+from batches import addresses, intake, lifecycle, reuse, setting_images, storage
 from batches import connections as accounts
 from batches import fetch as downloads
 from batches.models import Batch, Item, Original, Result, SettingImage
-from batches.states import BatchState, ItemState
+from batches.states import OPEN, BatchState, ItemState
 from batches.stores.base import StoreError
 from credits import ledger
 from tools import registry
@@ -91,7 +92,9 @@ def _process(item: Item) -> None:
     tool = registry.get(item.batch.tool)
     with Lease(item, seconds=tool.timeout):
         try:
-            settled = _run_tool(item, tool)
+            settled = _follow_first(item)
+            if settled is None:
+                settled = _run_tool(item, tool)
         except ToolError as error:
             settled = _stop(item, error.code, error.params, again=not error.permanent)
         except images.ImageProblem as problem:
@@ -172,8 +175,10 @@ def _bring_in(item: Item) -> None:
     # The download has a deadline below the lease, but then its file may wait for the guard.
     with Lease(item, seconds=FETCH_TIMEOUT):
         try:
-            original = item.original or _download(item)
-            _bring_setting_images(item)
+            settled = _follow_first(item)
+            if settled is None:
+                original = item.original or _fetched_before(item) or _download(item)
+                _bring_setting_images(item)
         except downloads.FetchError as error:
             limits = guard.SHRINKABLE if item.shrink else images.LIMITS
             figures = addresses.figures(error, limits=limits)
@@ -190,9 +195,33 @@ def _bring_in(item: Item) -> None:
             log.exception("Fetching item %s of batch %s failed", item.uid, item.batch.uid)
             settled = _stop(item, "processing_failed", {}, again=True)
         else:
-            settled = _take_in(item, original)
+            if settled is None:
+                settled = _take_in(item, original)
     if settled:
         lifecycle.settled(item.batch_id, now=timezone.now())
+
+
+def _follow_first(item: Item) -> bool | None:
+    """Do with a duplicate as with its first: fail as that did, or wait for it once more.
+
+    None when there is no such thing to follow, and the item goes its own way; else whether it
+    has ended.
+    """
+    first = item.twin_of
+    if first is None or not reuse.is_same(item, first):
+        return None
+    if first.state in OPEN:  # it was retried while we were on our way
+        lifecycle.wait_for_first(item)
+        return False
+    if first.state == ItemState.FAILED:
+        return lifecycle.fail_item(item, first.error_code, first.error_params, token=item.token)
+    return None
+
+
+def _fetched_before(item: Item) -> Original | None:
+    """What a duplicate's first has found at their address."""
+    first = item.twin_of
+    return first.original if first and reuse.is_same(item, first) else None
 
 
 def _take_in(item: Item, original: Original) -> bool:
@@ -200,8 +229,14 @@ def _take_in(item: Item, original: Original) -> bool:
     mine = Item.objects.filter(pk=item.pk, token=item.token)
     try:
         with transaction.atomic():
+            first = reuse.first_of(item, original, registry.get(item.batch.tool))
             won = mine.advance(
-                ItemState.FETCHED, original=original, token=None, lease_until=None, rung_at=None
+                ItemState.FETCHED,
+                original=original,
+                twin_of=first or item.twin_of,
+                token=None,
+                lease_until=None,
+                rung_at=None,
             )
     except IntegrityError:
         # We had the same picture already, and just now it went with the last batch that used it.
@@ -288,7 +323,9 @@ def _claim(item_id: int, to: ItemState) -> Item | None:
     token = uuid.uuid4()
     # Not through a join: see `ItemQuerySet.advance`.
     running = Batch.objects.filter(state=BatchState.RUNNING)
-    won = Item.objects.filter(pk=item_id, batch__in=running).advance(
+    # A duplicate is not to be had before its first has ended.
+    first = Exists(Item.objects.filter(pk=OuterRef("twin_of"), state__in=OPEN))
+    won = Item.objects.filter(~first, pk=item_id, batch__in=running).advance(
         to,
         token=token,
         lease_until=now + LEASE,
@@ -299,16 +336,25 @@ def _claim(item_id: int, to: ItemState) -> Item | None:
         return None
     # Somebody may have taken it away between the two statements, or even deleted it.
     mine = Item.objects.filter(pk=item_id, token=token)
-    return mine.select_related("batch__owner", "original", "connection").first()
+    everything = mine.select_related("batch__owner", "original", "connection", "twin_of__original")
+    return everything.first()
 
 
 def _run_tool(item: Item, tool: Tool) -> bool:
     """The work itself; True when it was settled, False when the claim was lost on the way."""
     if item.original is None:
         raise ToolError("source_missing", permanent=True)
+    key = "" if item.shrink else reuse.work_key(item, tool)
+    if (settled := _serve_again(item, key)) is not None:
+        return settled
     picture = images.read(io.BytesIO(storage.read(storage.ORIGINALS, item.original.key)))
     if item.shrink:
-        picture = _small_enough(picture, item)
+        before, picture = picture.size, _small_enough(picture, item)
+        key = reuse.work_key(item, tool, size=picture.size if picture.size != before else None)
+        if (settled := _serve_again(item, key)) is not None:
+            return settled
+    if not _is_paid_for(item, tool):
+        return False
     try:
         chosen = setting_images.resolve(item, tool)
     except KeyError:
@@ -318,17 +364,60 @@ def _run_tool(item: Item, tool: Tool) -> bool:
     price = min(
         tool.price_for(item.settings, width=picture.width, height=picture.height), item.held_price
     )
-    results = [
-        _store(item, position, output)
-        for position, output in enumerate(_outputs(item, tool, picture, chosen))
-    ]
+    outputs, whole = _outputs(item, tool, picture, chosen)
+    return _settle(
+        item,
+        [_store(item, position, output) for position, output in enumerate(outputs)],
+        price=price,
+        model_version=tool.version(item.settings),
+        # What lack of memory has made smaller is nothing to go by another time.
+        work_key=key if whole else "",
+        reused_from=None,
+    )
+
+
+def _serve_again(item: Item, key: str) -> bool | None:
+    """Settle an item with the result of the same work, at no cost.
+
+    None when there is none; else whether the claim still stood.
+    """
+    if not item.batch.reuse or (found := reuse.served(item, key)) is None:
+        return None
+    source, results = found
+    return _settle(
+        item,
+        results,
+        price=0,
+        model_version=source.model_version,
+        work_key=source.work_key,
+        reused_from=source.uid,
+    )
+
+
+def _is_paid_for(item: Item, tool: Tool) -> bool:
+    """See to it that credits are set aside for a run; False when the claim was lost.
+
+    Nothing is for an item that an earlier result was to serve. Raises `ToolError` when there are
+    not enough.
+    """
+    price = tool.max_price(item.settings)
+    if item.held_price or not price or not item.batch.reuse:
+        return True
+    try:
+        return lifecycle.hold_after_all(item, price)
+    except (ledger.InsufficientCredits, lifecycle.CapExceeded) as short:
+        raise ToolError(short.code, short.params, permanent=True) from short
+
+
+def _settle(item: Item, results: Sequence[Result], *, price: int, **fields: Any) -> bool:
+    """Make results count and charge for them, if the claim still stands; else remove them."""
     with transaction.atomic():
         ledger.lock(item.batch.owner_id)
         mine = Item.objects.filter(pk=item.pk, token=item.token)
         won = mine.advance(
             ItemState.DONE,
+            **fields,
             price=price,
-            model_version=tool.version(item.settings),
             token=None,
             lease_until=None,
             rung_at=None,
@@ -346,24 +435,24 @@ def _run_tool(item: Item, tool: Tool) -> bool:
                     reference=item.batch.reference,
                 )
     if not won:
-        for result in results:
-            storage.delete(storage.RESULTS, result.key, result.thumbnail_key)
+        reuse.forget(results)
     return bool(won)
 
 
 def _outputs(
     item: Item, tool: Tool, picture: Image.Image, chosen: Mapping[str, Any]
-) -> list[Output]:
+) -> tuple[list[Output], bool]:
     """What the tool makes of the picture; of half its pixels, once, where memory runs out.
 
-    Raises `ToolError`, and what else a tool may raise.
+    And whether it was made of the whole picture. Raises `ToolError` and what else a tool may
+    raise.
     """
     try:
         try:
-            return tool.run(picture, chosen)
+            return tool.run(picture, chosen), True
         except weights.ModelOutOfMemory:
             log.warning("Item %s: out of memory, once more at half the pixels", item.uid)
-            return _smaller(tool, picture, chosen)
+            return _smaller(tool, picture, chosen), False
     except weights.ModelOutOfMemory as error:
         raise ToolError("model_out_of_memory", permanent=True) from error
     except matting.NoSubject:

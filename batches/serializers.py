@@ -10,6 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from batches import patterns
 from batches.models import Batch, Item, Original, Result
 from batches.progress import Progress
 from batches.sources.base import Row
@@ -153,6 +154,13 @@ class NewBatchSerializer(Strict):
         required=False,
         default=True,
         help_text="False runs even what an earlier result could serve.",
+    )
+
+    name_pattern = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=patterns.LONGEST,
+        help_text="How results are named: {name} {id} {n} {n:03} {tool} {date}, and / for folders.",
     )
 
     def validate_tool(self, slug: str) -> str:
@@ -419,6 +427,7 @@ class ItemSerializer(serializers.ModelSerializer[Item]):
     error = serializers.SerializerMethodField()
     review = serializers.ListField(child=serializers.CharField())
     credits = serializers.SerializerMethodField()
+    reused_from = serializers.SerializerMethodField()
     result = serializers.SerializerMethodField()
     results = serializers.SerializerMethodField()
     started_at = serializers.DateTimeField(default_timezone=UTC)
@@ -440,6 +449,7 @@ class ItemSerializer(serializers.ModelSerializer[Item]):
             "error",
             "review",
             "credits",
+            "reused_from",
             "result",
             "results",
             "started_at",
@@ -465,6 +475,12 @@ class ItemSerializer(serializers.ModelSerializer[Item]):
     def get_credits(self, item: Item) -> int:
         """What was charged for it."""
         return item.price or 0
+
+    @extend_schema_field(serializers.UUIDField(allow_null=True))
+    def get_reused_from(self, item: Item) -> str | None:
+        """The item whose result this is, at no cost; null for what has run itself."""
+        is_served = item.state == ItemState.DONE and item.reused_from
+        return str(item.reused_from) if is_served else None
 
     @extend_schema_field(ResultSerializer(allow_null=True))
     def get_result(self, item: Item) -> Any:

@@ -81,6 +81,9 @@ IN_HAND = frozenset({ItemState.FETCHING, ItemState.RUNNING})
 ON_HOLD = frozenset({ItemState.QUEUED, ItemState.FETCHING, ItemState.FETCHED, ItemState.RUNNING})
 """Its price is held on the account, and it has not ended."""
 
+OPEN = frozenset({ItemState.PENDING, *ON_HOLD})
+"""It has not ended."""
+
 ENDED = frozenset({ItemState.DONE, ItemState.FAILED, ItemState.CANCELLED})
 """Nothing more happens to it by itself."""
 

@@ -88,7 +88,7 @@ def _runbatch(data: Path, source: Path, target: Path, model: str) -> tuple[float
     here = {"STUDIO_DATA_DIR": str(data)}
     _run([*manage, "reconcile"], **here)
     command = [*manage, "runbatch", source, "--tool", "remove-background"]
-    command += ["--set", f"model={model}", "--out", target]
+    command += ["--set", f"model={model}", "--out", target, "--no-reuse"]
     return _timed(lambda: _run(command, **here))
 
 

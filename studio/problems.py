@@ -201,6 +201,9 @@ def _of_refusal(refused: lifecycle.Refused, _headers: dict[str, str]) -> Problem
     if isinstance(refused, lifecycle.CapExceeded):
         wrong = {"pointer": "/max_credits", "code": refused.code, "detail": refused.detail}
         return _invalid([wrong], **refused.params)
+    if isinstance(refused, lifecycle.PatternRefused):
+        wrong = {"pointer": "/name_pattern", "code": refused.code, "detail": refused.detail}
+        return _invalid([wrong])
     statuses = {
         lifecycle.StateConflict: 409,
         lifecycle.BatchTooLarge: 403,

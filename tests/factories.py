@@ -36,7 +36,11 @@ def give(owner, credits: int) -> None:
 def make_batch(
     owner, count: int = 3, *, tool: str = "fake", settings: dict | None = None, **options
 ) -> Batch:
-    """A ready batch of uploaded pictures, with the credits to run it."""
+    """A ready batch of uploaded pictures, with the credits to run it.
+
+    The pictures are always the same ones, and yet each is work: without `reuse`, unless asked for.
+    """
+    options.setdefault("reuse", False)
     rows = [Row(upload=str(make_original(owner, number).uid)) for number in range(count)]
     batch = lifecycle.create(owner, registry.get(tool), rows, settings=settings, **options)
     give(owner, count * 10)

@@ -304,6 +304,8 @@ class Tool:
     """Credits per image."""
     credits: ClassVar[Mapping[str, int]] = {}
     """Credits per image by `model`, for a tool whose models differ in price."""
+    varying: ClassVar[tuple[str, ...]] = ()
+    """Values of `model` that make something else each time, and are meant to."""
     min_side: ClassVar[int] = 1
     """Pixels: a picture with a shorter side fails as `dimensions_too_small`."""
     max_pixels: ClassVar[int | None] = None
@@ -396,6 +398,13 @@ class Tool:
         Cheap enough for every page.
         """
         return None
+
+    def repeats(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the same picture with these settings gives the same result again.
+
+        Then an earlier result serves instead of another run, at no cost.
+        """
+        return settings.get("model") not in self.varying
 
     def version(self, settings: Mapping[str, Any]) -> str:
         """What makes the result with these settings: kept with each result."""

@@ -28,7 +28,7 @@ def big_batch(owner, count: int, *, urls: int = 0) -> Batch:
     rows = [Row(upload=upload)] * count
     rows += [Row(url=f"https://a.example.com/{n}.png") for n in range(urls)]
     give(owner, 3 * len(rows))
-    return lifecycle.start(lifecycle.create(owner, registry.get("fake"), rows))
+    return lifecycle.start(lifecycle.create(owner, registry.get("fake"), rows, reuse=False))
 
 
 def queued(name: str) -> list[dict]:

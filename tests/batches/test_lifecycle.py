@@ -155,7 +155,7 @@ def test_rows_that_are_wrong_become_failed_items_where_that_is_wanted(alice, fak
 
 
 def test_a_cap_counts_only_what_can_run(alice, fake_tool):
-    rows = [Row(url="https://a.example.com/")] * 2
+    rows = [Row(url=f"https://a.example.com/{n}") for n in range(2)]
 
     with pytest.raises(lifecycle.CapExceeded) as refusal:
         lifecycle.create(alice, fake_tool, rows, cap=3)
@@ -196,7 +196,8 @@ def test_a_batch_is_started_once(alice):
 
 def test_too_few_credits_start_nothing(alice, fake_tool):
     original = make_original(alice)
-    batch = lifecycle.create(alice, fake_tool, [Row(upload=str(original.uid))] * 3)
+    rows = [Row(upload=str(original.uid))] * 3
+    batch = lifecycle.create(alice, fake_tool, rows, reuse=False)
     give(alice, 5)
     before = figures(batch)
 
@@ -308,7 +309,7 @@ def test_approval_lets_the_rest_run_on_a_second_hold(alice, run_jobs):
 
 def test_approval_without_the_credits_leaves_the_batch_sampled(alice, fake_tool, run_jobs):
     rows = [Row(upload=str(make_original(alice).uid))] * 4
-    batch = lifecycle.create(alice, fake_tool, rows, sample=1)
+    batch = lifecycle.create(alice, fake_tool, rows, sample=1, reuse=False)
     give(alice, 5)
     lifecycle.start(batch)
     run_jobs()

@@ -32,11 +32,11 @@ from hypothesis.stateful import (
 from rest_framework import serializers
 
 from accounts.models import User
-from batches import audit, fetch, lifecycle, pipeline
+from batches import audit, fetch, lifecycle, pipeline, storage
 from batches.models import Batch, Item, ItemQuerySet
 from batches.reconcile import reconcile
 from batches.sources.base import Row
-from batches.states import IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
+from batches.states import IN_HAND, ON_HOLD, OPEN, RETRYABLE, BatchState, ItemState
 from credits import audit as credits_audit
 from credits import ledger
 from tests import fakes
@@ -70,6 +70,7 @@ VERBS = MappingProxyType(
         "time_passes": 1,
         "expire": 4,
         "reconcile": 4,
+        "lose_files": 2,
     }
 )
 FLOORS = MappingProxyType(
@@ -99,6 +100,10 @@ FLOORS = MappingProxyType(
         "rung too often": 8,
         "ran out": 3,
         "batch finished": 15,
+        "served again": 25,
+        "served again what was held for": 3,
+        "failed with its first": 2,
+        "paid for after all": 2,
     }
 )
 HITS: Counter[str] = Counter()
@@ -158,6 +163,7 @@ class Story(RuleBasedStateMachine):
         self.workers: list[Item] = []  # claims that somebody still works on, lost ones too
         self.charged: dict = {}
         self.trouble: Exception | None = None
+        self.acted, self.held = False, 0
         self.numbers = 0
         for user in self.users:
             ledger.grant(user, 25, kind="purchase", key=self.key())
@@ -239,9 +245,16 @@ class Story(RuleBasedStateMachine):
         return worker
 
     def work(self, worker: Item, act: Callable[[], object] = lambda: None) -> Item:
-        """Let a worker do its work on what it claimed, through the pipeline's own code."""
+        """Let a worker do its work on what it claimed, through the pipeline's own code.
+
+        `acted` says afterwards whether there was any: an earlier result may have served; `held`
+        what was on hold for it before.
+        """
+        acted, held = False, worker.held_price
 
         def told():
+            nonlocal acted
+            acted = True
             try:
                 act()
             except (ToolError, fetch.FetchError, ZeroDivisionError):
@@ -261,9 +274,32 @@ class Story(RuleBasedStateMachine):
 
             with mock.patch.object(pipeline, "_download", download):
                 pipeline._bring_in(worker)
+        self.tool.act, self.acted, self.held = lambda: None, acted, held
         if self.trouble:
             raise self.trouble
         return Item.objects.get(pk=worker.pk)
+
+    def ended_without_work(self, worker: Item, item: Item, before) -> bool:
+        """Whether nothing was run for the item, and then whether that was right."""
+        if self.acted:
+            HITS["paid for after all"] += item.held_price > self.held
+            return False
+        after = ledger.balance(worker.batch.owner)
+        if worker.state == ItemState.FETCHING and item.state == ItemState.FETCHED:
+            assert after == before  # its first has its picture
+            return True
+        assert after == (before.available + self.held, before.held - self.held)
+        if item.state == ItemState.DONE:
+            assert (item.price, item.results.count()) == (0, 1)
+            source = Item.objects.get(uid=item.reused_from)
+            assert (source.settings, source.batch.owner) == (item.settings, worker.batch.owner)
+            HITS["served again"] += 1
+            HITS["served again what was held for"] += self.held > 0
+        else:
+            assert item.state == ItemState.FAILED
+            HITS["failed with its first"] += item.error_code != "insufficient_credits"
+        self.note_the_end(item)
+        return True
 
     def lose(self, worker: Item) -> None:
         """The worker's lease runs out, and somebody notices."""
@@ -285,9 +321,12 @@ class Story(RuleBasedStateMachine):
         if Batch.objects.filter(state=BatchState.READY).count() > 1:
             return False
         user = chance.choice(self.users)
+        usual = {"held": 3, "real": 2}
         rows = [
             Row(
-                settings={"held": chance.randint(0, 8), "real": chance.randint(0, 10)},
+                settings=chance.choice(
+                    [usual, {"held": chance.randint(0, 8), "real": chance.randint(0, 10)}]
+                ),
                 **(
                     {"url": "https://a.example.com/a.png"}
                     if chance.random() < 0.4
@@ -297,7 +336,8 @@ class Story(RuleBasedStateMachine):
             for _ in range(chance.randint(2, 8))
         ]
         sample = chance.choice([0, 0, 0, 1, 2])
-        batch = lifecycle.create(user, self.tool, rows, sample=sample)
+        reuse = chance.random() < 0.6
+        batch = lifecycle.create(user, self.tool, rows, sample=sample, reuse=reuse)
         return chance.random() < 0.3 or self.start(chance, batch=batch)
 
     def start(self, chance, *, batch=None):
@@ -401,6 +441,7 @@ class Story(RuleBasedStateMachine):
         """One to eight workers take an item each."""
         waiting = {ItemState.QUEUED: ItemState.FETCHING, ItemState.FETCHED: ItemState.RUNNING}
         running = Item.objects.filter(state__in=waiting, batch__state=BatchState.RUNNING)
+        running = running.exclude(twin_of__state__in=OPEN)
         items = chance.sample(list(running), running.count())
         items.sort(key=lambda item: -item.tries)
         for item in items[: chance.randint(1, 8)]:
@@ -421,14 +462,17 @@ class Story(RuleBasedStateMachine):
 
         item = self.work(worker)
 
+        if self.ended_without_work(worker, item, before):
+            return
         if worker.state == ItemState.FETCHING:
             assert (item.state, item.original) == ("fetched", self.originals[worker.batch.owner])
             HITS["fetched"] += 1
             return
-        price = min(item.settings["real"], item.held_price)
+        price = min(item.settings["real"], item.settings["held"])
         after = ledger.balance(worker.batch.owner)
         assert (item.state, item.price, item.results.count()) == ("done", price, 1)
-        assert after == (before.available + item.held_price - price, before.held - item.held_price)
+        released = before.available + self.held - price
+        assert after == (released, before.held - self.held)
         self.charge(item)
         HITS["finished in time"] += 1
         HITS["real price below the hold"] += price < item.held_price
@@ -485,6 +529,7 @@ class Story(RuleBasedStateMachine):
             self.charge(item)
             HITS["finished in time"] += 1
 
+        before = ledger.balance(worker.batch.owner)
         batch_state = Batch.objects.get(pk=worker.batch_id).state
         may_cancel = batch_state in {"running", "paused"} and chance.random() < 0.3
         overtake = cancel if may_cancel else take_over
@@ -493,8 +538,10 @@ class Story(RuleBasedStateMachine):
             overtake()
             after.append(self.figures())
 
-        self.work(worker, act)
+        item = self.work(worker, act)
 
+        if self.ended_without_work(worker, item, before):
+            return True
         assert [self.figures()] == after
         HITS["finished too late"] += 1
         return True
@@ -510,9 +557,11 @@ class Story(RuleBasedStateMachine):
 
             item = self.work(worker, raising(error))
 
+            if self.ended_without_work(worker, item, before):
+                continue
             after = ledger.balance(worker.batch.owner)
             assert (item.state, item.token) == ("failed", None)
-            assert after == (before.available + item.held_price, before.held - item.held_price)
+            assert after == (before.available + self.held, before.held - self.held)
             HITS["failed"] += 1
             self.note_the_end(item)
         return bool(workers)
@@ -526,13 +575,17 @@ class Story(RuleBasedStateMachine):
 
             item = self.work(worker, raising(ZeroDivisionError()))
 
+            if self.ended_without_work(worker, item, before):
+                continue
             if worker.tries == 2:
                 assert item.state == "failed"
                 HITS["given up after three tries"] += 1
             else:
                 waiting = "queued" if worker.state == ItemState.FETCHING else "fetched"
                 assert (item.state, item.tries) == (waiting, worker.tries + 1)
-                assert ledger.balance(worker.batch.owner) == before
+                more = item.held_price - self.held
+                after = ledger.balance(worker.batch.owner)
+                assert after == (before.available - more, before.held + more)
             HITS["failed for now"] += 1
             if stubborn and worker.tries < 2:
                 again = pipeline._claim(item.pk, ItemState(worker.state))
@@ -565,6 +618,15 @@ class Story(RuleBasedStateMachine):
         pipeline.fetch([item.pk])
         assert self.figures() == before
         HITS["rung too often"] += 1
+        return True
+
+    def lose_files(self, chance):
+        """The results of some images are not there any more, whoever counted on them."""
+        done = Item.objects.filter(state=ItemState.DONE, results__isnull=False).order_by("pk")
+        if not done or chance.random() < 0.6:
+            return False
+        for item in chance.sample(list(done), min(len(done), chance.randint(1, 6))):
+            storage.delete(storage.RESULTS, *item.results.values_list("key", flat=True))
         return True
 
     # What the clock does
@@ -710,6 +772,22 @@ def without_the_real_price(monkeypatch):
     monkeypatch.setattr(ledger, "capture", careless)
 
 
+def with_a_charge_for_what_is_served_again(monkeypatch):
+    """What was held is charged, whether anything has run or not."""
+    settle = pipeline._settle
+
+    def careless(item, results, *, price, reused_from, **fields):
+        price = item.held_price if reused_from else price
+        return settle(item, results, price=price, reused_from=reused_from, **fields)
+
+    monkeypatch.setattr(pipeline, "_settle", careless)
+
+
+def without_a_hold_after_all(monkeypatch):
+    """What was to be served from a file that is gone runs, and nobody pays."""
+    monkeypatch.setattr(lifecycle, "hold_after_all", lambda _item, _price: True)
+
+
 def without_closing(monkeypatch):
     """Nobody ends a batch after its last image."""
     monkeypatch.setattr(lifecycle, "close_if_finished", lambda _batch_id: False)
@@ -735,6 +813,8 @@ MISTAKES = [
     without_generations,
     without_new_holds,
     without_the_real_price,
+    with_a_charge_for_what_is_served_again,
+    without_a_hold_after_all,
     without_closing,
     without_clearing_claims,
 ]

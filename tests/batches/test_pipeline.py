@@ -821,7 +821,7 @@ def test_the_downloads_of_one_job_run_side_by_side(alice, fake_tool, server, mon
         return download(item)
 
     monkeypatch.setattr(pipeline, "_download", wait_for_the_others)
-    batch = url_batch(alice, fake_tool, *[server.url("/ok")] * 8)
+    batch = url_batch(alice, fake_tool, *[server.url(f"/ok?{n}") for n in range(8)])
 
     pipeline.fetch(list(batch.items.values_list("pk", flat=True)))
 
@@ -866,7 +866,8 @@ def test_an_image_costs_as_many_queries_in_a_large_batch_as_in_a_small_one(alice
         upload = str(make_original(alice).uid)
         give(alice, 2 * count)
         rows = [Row(upload=upload)] * count
-        batch = lifecycle.start(lifecycle.create(alice, registry.get("fake"), rows))
+        made = lifecycle.create(alice, registry.get("fake"), rows, reuse=False)
+        batch = lifecycle.start(made)
         seen = []
         for pk in batch.items.order_by("position").values_list("pk", flat=True):
             with CaptureQueriesContext(connection) as queries:

@@ -38,7 +38,7 @@ def files(folder) -> list[str]:
 def ready(owner, count: int = 2, **options) -> Batch:
     """A batch of one picture many times over, with exactly the credits to run it."""
     rows = [Row(upload=str(make_original(owner).uid))] * count
-    batch = lifecycle.create(owner, registry.get("fake"), rows, **options)
+    batch = lifecycle.create(owner, registry.get("fake"), rows, **{"reuse": False} | options)
     give(owner, 2 * count)
     return batch
 

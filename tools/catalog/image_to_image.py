@@ -110,6 +110,7 @@ class ImageToImage(Tool):
     timeout = 300
     artefacts = (*meaning.ARTEFACTS, photographic.SUBJECTS)
     icon = "wand-sparkles"
+    varying = ("provider",)
     example = Example("chelsea.png", {"prompt": "black and white background, a bit warmer"})
     showcase = (
         {"prompt": "a bit brighter and much warmer"},

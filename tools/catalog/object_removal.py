@@ -73,6 +73,7 @@ class ObjectRemoval(Tool):
     name = _("Object removal")
     description = _("Paint over what disturbs: it goes, and its surroundings close the gap.")
     price = 3
+    varying = ("provider",)
     timeout = 300
     artefacts = ("lama",)
     icon = "eraser"

@@ -126,6 +126,7 @@ class ProductLifestyle(StagedTool):
     name = _("Product lifestyle")
     description = _("Show the product on a table by the window, on the beach, in a bar.")
     icon = "lamp"
+    varying = ("provider",)
     price = CREDITS["composed"]
     timeout = 1200  # a service may take four minutes for each of four results
     example = Example("coffee.png", {"scene": "garden-table"})

@@ -151,6 +151,7 @@ class ReplaceBackground(StagedTool):
     name = _("Replace background")
     description = _("Put the subject in front of a colour, a studio backdrop or your own picture.")
     icon = "image-plus"
+    varying = ("provider",)
     timeout = 300
     example = Example(
         "coffee.png", {"background": "marble", "scale": 66, "position": "bottom_center"}

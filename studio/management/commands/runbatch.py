@@ -12,13 +12,24 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
+from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 from tqdm import tqdm
 
 from accounts import plans
 from accounts.models import User
-from batches import addresses, dispatch, fetch, intake, lifecycle, messages, pipeline
-from batches.models import Batch, Item
+from batches import (
+    addresses,
+    dispatch,
+    fetch,
+    intake,
+    lifecycle,
+    messages,
+    patterns,
+    pipeline,
+    reuse,
+)
+from batches.models import Batch, Item, Original
 from batches.names import Names
 from batches.sources.base import Row
 from batches.states import BatchState
@@ -47,6 +58,8 @@ class Source:
     upload: str = ""
     problem: tuple[str, Mapping[str, Any]] | None = None
     """Why it failed: the code and the figures of its message."""
+    stem: str = ""
+    """What its result is to be called, relative to the output folder and without an ending."""
     target: str = ""
     """The name of its first result, relative to the output folder."""
 
@@ -61,6 +74,10 @@ class Order:
     top_up: bool
     """Give the owner what is lacking: it is the local account."""
     out: Path
+    pattern: str
+    """How results are named; empty: as their files."""
+    reuse: bool
+    """Whether an earlier result serves instead of another run."""
 
 
 class Command(BaseCommand):
@@ -78,6 +95,16 @@ class Command(BaseCommand):
         )
         parser.add_argument("--out", required=True, type=Path, metavar="DIR")
         parser.add_argument("--user", metavar="E-MAIL", help="who pays; default: a local account")
+        parser.add_argument(
+            "--name-pattern",
+            default="",
+            metavar="PATTERN",
+            help="how results are named: {name} {n} {n:03} {tool} {date}, and / for folders; "
+            "default: as their files, in their folders",
+        )
+        parser.add_argument(
+            "--no-reuse", action="store_true", help="run also what an earlier result could serve"
+        )
 
     def handle(
         self,
@@ -87,6 +114,8 @@ class Command(BaseCommand):
         pairs: list[str],
         out: Path,
         user: str | None,
+        name_pattern: str,
+        no_reuse: bool,
         **_: Any,
     ) -> None:
         """Start what is needed, run batches of as many images as one takes, list what failed."""
@@ -99,7 +128,16 @@ class Command(BaseCommand):
             raise CommandError("There are no files in these places.")
         if notice := chosen.notice(wanted):
             self.stderr.write(notice)
-        order = Order(chosen, wanted, owner, top_up=user is None, out=out)
+        order = Order(
+            chosen,
+            wanted,
+            owner,
+            top_up=user is None,
+            out=out,
+            pattern=name_pattern,
+            reuse=not no_reuse,
+        )
+        _name_stems(sources, order)
         _make_folder(out)
         guard.start()  # while we look for workers
         stop = StopSignal()
@@ -111,7 +149,7 @@ class Command(BaseCommand):
             good = [source for source in sources if source.upload]
             bar.update(sum(source.problem is not None for source in sources))
             names = _name_targets(good, order, taken=_inside(sources, out))
-            _refuse_too_dear(order, len(good))
+            _refuse_too_dear(order, good)
             size = plans.plan_for(order.owner).batch_images
             ended: str = BatchState.FINISHED
             for first in range(0, len(good), size):
@@ -362,8 +400,35 @@ def _name_targets(sources: Sequence[Source], order: Order, *, taken: Sequence[st
         order.settings["format"]
     ]
     for source in sources:
-        source.target = names.unique(str(source.folder / f"{source.path.stem}{extension}"))
+        source.target = names.unique(f"{source.stem}{extension}")
     return names
+
+
+def _name_stems(sources: Sequence[Source], order: Order) -> None:
+    """Name all results by the pattern, or after their files; nothing has been taken in yet."""
+    try:
+        namer = patterns.Namer(order.pattern)
+    except patterns.PatternInvalid as invalid:
+        raise CommandError(f"--name-pattern: {invalid.detail}") from None
+    for number, source in enumerate(sources, start=1):
+        if not order.pattern:
+            source.stem = str(source.folder / source.path.stem)
+            continue
+        facts = patterns.Facts(
+            name=source.path.name,
+            number=number,
+            tool=order.tool.slug,
+            day=timezone.localdate(),
+            folder=source.folder.as_posix(),
+        )
+        try:
+            source.stem = namer.stem(facts, row=number)
+        except patterns.NameTaken as taken:
+            first = sources[taken.params["first"] - 1].path
+            raise CommandError(
+                f"{first} and {source.path} would both be saved as {taken.params['name']}. "
+                "Add {n} to the pattern."
+            ) from None
 
 
 def _take_in(owner: User, sources: Sequence[Source], *, asked_to_stop: Callable[[], bool]) -> None:
@@ -392,8 +457,18 @@ def _take_in(owner: User, sources: Sequence[Source], *, asked_to_stop: Callable[
             done.result()
 
 
-def _refuse_too_dear(order: Order, count: int) -> None:
+def _refuse_too_dear(order: Order, sources: Sequence[Source]) -> None:
     """All batches together must be affordable before the first one begins."""
+    count = len(sources)
+    if order.reuse:
+        originals = {
+            original.pk: original
+            for original in Original.objects.visible_to(order.owner).filter(
+                uid__in=[source.upload for source in sources]
+            )
+        }
+        known = reuse.done_before(order.owner, order.tool, order.settings, originals.values())
+        count = len(originals) - len(known)
     quote = order.tool.max_price(order.settings) * count
     available = ledger.balance(order.owner).available
     if quote > available and not order.top_up:
@@ -423,7 +498,10 @@ def _run_batch(
 
 
 def _start_batch(order: Order, sources: Sequence[Source]) -> Batch:
-    rows = [Row(upload=source.upload, name=source.path.name) for source in sources]
+    rows = [
+        Row(upload=source.upload, name=source.path.name, folder=source.folder.as_posix())
+        for source in sources
+    ]
     try:
         batch = lifecycle.create(
             order.owner,
@@ -431,6 +509,7 @@ def _start_batch(order: Order, sources: Sequence[Source]) -> Batch:
             rows,
             settings=order.settings,
             name=f"runbatch {order.tool.slug}",
+            reuse=order.reuse,
             skip_invalid=True,  # it fails by itself and is listed with the others
         )
         while True:

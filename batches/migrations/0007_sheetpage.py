@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("batches", "0005_roundtrip")]
+    dependencies = [("batches", "0006_webhooks")]
 
     operations = [
         migrations.RemoveIndex(model_name="batch", name="batch_live"),
