@@ -24,7 +24,8 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 from rq import Queue
 
-from batches.models import Batch, Item, ItemQuerySet
+from batches.models import Batch, Delivery, Item, ItemQuerySet
+from batches.models.deliveries import DeliveryQuerySet
 from batches.states import ENDED, BatchState, ItemState
 from tools import registry
 
@@ -32,7 +33,8 @@ FETCH_JOB = "batches.jobs.fetch_items"
 RUN_JOB = "batches.jobs.run_item"
 WEBHOOK_JOB = "batches.jobs.send_webhooks"
 IMPORT_JOB = "batches.jobs.import_rows"
-JOBS = (FETCH_JOB, RUN_JOB, IMPORT_JOB, WEBHOOK_JOB)
+DELIVER_JOB = "batches.jobs.deliver"
+JOBS = (FETCH_JOB, RUN_JOB, IMPORT_JOB, DELIVER_JOB, WEBHOOK_JOB)
 """Everything that a worker may be asked to do."""
 
 FETCH_WINDOW = 64
@@ -108,13 +110,43 @@ def forget_rings(items: ItemQuerySet) -> int:
 def forget_lost_rings(*, now: datetime) -> int:
     """Do so for rings that were lost: all of them when Valkey has forgotten, else the old ones.
 
+    Those of deliveries are forgotten too.
+
     Returns how many items will be rung for again. Raises `redis.RedisError` when Valkey can't
     be asked.
     """
     waiting = Item.objects.filter(batch__state=BatchState.RUNNING)
-    if connection().set(_EPOCH_KEY, now.isoformat(), nx=True):
-        return forget_rings(waiting)  # a fresh, flushed or restarted Valkey: its queues are empty
-    return forget_rings(waiting.filter(rung_at__lt=now - RING_AGAIN_AFTER))
+    rung = Delivery.objects.open().filter(rung_at__isnull=False)
+    if not connection().set(_EPOCH_KEY, now.isoformat(), nx=True):
+        waiting = waiting.filter(rung_at__lt=now - RING_AGAIN_AFTER)
+        rung = rung.filter(rung_at__lt=now - RING_AGAIN_AFTER)
+    # else a fresh, flushed or restarted Valkey: its queues are empty, and all rings are lost
+    rung.update(rung_at=None)
+    return forget_rings(waiting)
+
+
+def ring_deliveries(deliveries: DeliveryQuerySet, *, now: datetime) -> int:
+    """Ring for those of these deliveries that are open, due, and not rung for; how many that is.
+
+    A delivery has one ring at a time, and each job does one window of it: so those of many
+    people take turns.
+    """
+    due = deliveries.open().filter(rung_at=None)
+    due = due.filter(Q(retry_at=None) | Q(retry_at__lte=now))
+    ids = [
+        pk
+        for pk in list(due.order_by("pk").values_list("pk", flat=True))
+        if Delivery.objects.filter(pk=pk, rung_at=None).update(rung_at=now)
+    ]
+    if ids:
+        _ring("io", DELIVER_JOB, [{"delivery_id": pk} for pk in ids])
+    return len(ids)
+
+
+def ring_followers(batch_id: int, *, now: datetime) -> int:
+    """Ring for the deliveries that take a batch's results as its images finish."""
+    following = Delivery.objects.filter(batch_id=batch_id, follows=True)
+    return ring_deliveries(following, now=now)
 
 
 @cache

@@ -25,6 +25,7 @@ from batches.models import (
     Asset,
     Batch,
     DefaultSecret,
+    Delivery,
     Draft,
     Folder,
     Item,
@@ -160,7 +161,8 @@ def _erase_batches(user: User, until: float) -> bool:
 def _erase_batch(user: User, pk: int) -> bool:
     """Files, then rows; False when somebody runs it again just now."""
     results = Result.objects.filter(item__batch_id=pk).values_list("key", "thumbnail_key")
-    storage.delete(storage.RESULTS, *_flat(results))
+    made = Delivery.objects.filter(batch_id=pk).values_list("key", flat=True)
+    storage.delete(storage.RESULTS, *_flat(results), *made)
     with transaction.atomic():
         batch = Batch.objects.select_for_update().filter(pk=pk).first()
         if batch is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from batches import imports, pipeline, webhooks
+from batches import couriers, imports, pipeline, webhooks
 
 
 def fetch_items(*, item_ids: list[int], **_: Any) -> None:
@@ -29,3 +29,8 @@ def send_webhooks(**_: Any) -> None:
 def import_rows(*, batch_id: int, **_: Any) -> None:
     """Make items of the next rows of the batch's sheet."""
     imports.run(batch_id)
+
+
+def deliver(*, delivery_id: int, **_: Any) -> None:
+    """Take some results of a delivery to where they go."""
+    couriers.send(delivery_id)

@@ -34,7 +34,8 @@ from batches import (
     sheets,
     storage,
 )
-from batches.models import Batch, Item, Original, Result, Sheet
+from batches.models import Batch, Delivery, Item, Original, Result, Sheet
+from batches.models.deliveries import OPEN, DeliveryState
 from batches.patterns import PatternInvalid
 from batches.sources.base import Row
 from batches.states import DELETABLE, IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
@@ -313,6 +314,7 @@ def finish_cancelling(batch: Batch) -> Batch:
         this = Batch.objects.filter(pk=batch.pk)
         if this.advance(BatchState.CANCELLED, finished_at=timezone.now()):
             _tell(batch, outbox.BATCH_FINISHED)
+    dispatch.ring_followers(batch.pk, now=timezone.now())
     return _fresh(batch)
 
 
@@ -414,7 +416,14 @@ def retry(
         )
         if batch.state in {BatchState.FINISHED, BatchState.SAMPLED}:
             Batch.objects.filter(pk=batch.pk).advance(BatchState.RUNNING, finished_at=None)
+        _follow_again(batch)
     return _after(batch)
+
+
+def _follow_again(batch: Batch) -> None:
+    """Open the deliveries again that follow a batch: there will be new results for them."""
+    over = Delivery.objects.filter(batch=batch, follows=True).exclude(state__in=OPEN)
+    over.update(state=DeliveryState.RUNNING, error_code="", error_params={}, finished_at=None)
 
 
 def _mend(item: Item, repair: Repair, *, owner: User) -> None:
@@ -480,6 +489,7 @@ def delete(batch: Batch) -> bool:
             )
         results = Result.objects.filter(item__batch=found)
         result_keys = list(results.values_list("key", "thumbnail_key"))
+        made = list(found.deliveries.values_list("key", flat=True))
         # Locked, in one order for everybody: whoever makes a batch of the same pictures has them
         # before us, and then we see its items, or after us, and then it is told that they are gone.
         used = found.items.filter(original__isnull=False).values("original")
@@ -499,7 +509,7 @@ def delete(batch: Batch) -> bool:
             sheets.forget_unused(found.sheet)
 
         def remove_files() -> None:
-            storage.delete(storage.RESULTS, *chain(*result_keys))
+            storage.delete(storage.RESULTS, *chain(*result_keys), *made)
             storage.delete(storage.ORIGINALS, *chain(*original_keys))
 
         transaction.on_commit(remove_files, robust=True)
@@ -672,9 +682,13 @@ def release_items(items: Sequence[Item]) -> None:
 
 
 def settled(batch_id: int, *, now: datetime) -> None:
-    """What follows each settlement, after its commit: close the batch, or ring for the next."""
+    """What follows each settlement, after its commit: close the batch, or ring for the next.
+
+    And for whoever takes its results elsewhere.
+    """
     if not close_if_finished(batch_id):
         dispatch.top_up(batch_id, now=now)
+    dispatch.ring_followers(batch_id, now=now)
 
 
 def _lock(batch: Batch, states: Collection[BatchState], otherwise: str) -> Batch:

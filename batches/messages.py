@@ -295,6 +295,26 @@ TEXTS = {
         "The earlier result is gone, and to make it anew would cost more than this batch may "
         "spend ({total} credits in all; its limit is {cap})."
     ),
+    "delivery_failed": _(
+        "Sending it went wrong on our side. The result is here to download; send it again later."
+    ),
+    "place_unknown": _("This site takes results to no place called {place}. Choose another one."),
+    "account_gone": _(
+        "The account that this was for is not connected any more. Connect it, then send anew."
+    ),
+    "courier_lost": _(
+        "The worker that carried it stopped {n} times. The result is here to download; send it "
+        "again."
+    ),
+    "disk_full": _(
+        "There was no room for the file on our side. The results are here; retry later, and tell "
+        "the site's operator."
+    ),
+    "result_gone": _("The result's file isn't here any more. Run the image again."),
+    "undo_changed": _(
+        "{path} was changed or removed by somebody else since, so it was left as it is."
+    ),
+    "undo_description": _("A description can't be taken back from here. Change it at its place."),
     "processing_failed": _("Something went wrong on our side. Retry; if it fails again, tell us."),
 }
 
@@ -330,6 +350,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "sheet_tab_missing": {"tab": "?", "tabs": "?"},
     "sheet_formulas": {"n": "?"},
     "sheet_merged": {"n": "?"},
+    "place_unknown": {"place": "?"},
+    "courier_lost": {"n": 5},
+    "undo_changed": {"path": "?"},
     "row_invalid": {"detail": ""},
     "settings_invalid": {"detail": ""},
     "tool_unavailable": {"reason": ""},

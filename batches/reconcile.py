@@ -1,16 +1,17 @@
 """What puts everything right that nobody finished: safe to run at any time, many at once."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 
 import redis
 from django.db.models import Q
 
-from batches import dispatch, erasure, imports, lifecycle, outbox, sheets, storage
-from batches.models import Asset, Batch, Original, PartialUpload, Result
+from batches import deliveries, dispatch, erasure, imports, lifecycle, outbox, sheets, storage
+from batches.models import Asset, Batch, Delivery, Original, PartialUpload, Result
 from batches.states import BatchState
 
 ORPHAN_AGE = timedelta(hours=1)
@@ -66,9 +67,14 @@ def reconcile(*, now: datetime) -> Summary:
         except Exception as error:
             log.exception("Batch %s could not be put right", batch.uid)
             failures.append(error)
-    for finish in (erasure.finish, outbox.ring_if_due):
+    last_steps: Sequence[Callable[..., object]] = (
+        partial(_carry_on, ring=found.valkey_answers),
+        erasure.finish,
+        outbox.ring_if_due,
+    )
+    for step in last_steps:
         try:
-            finish(now=now)
+            step(now=now)
         except Exception as error:  # noqa: BLE001 - raised below
             failures.append(error)
     if failures:
@@ -92,7 +98,9 @@ def sweep_orphans(*, now: datetime) -> int:
     for alias, models in NAMED_BY.items():
         for keys in _chunks(storage.walk(alias, older_than=now - ORPHAN_AGE)):
             named = (_named(model, keys) for model in models)
-            orphans = keys.difference(*named, _on_their_way(keys), _of_sheets(keys))
+            orphans = keys.difference(
+                *named, _on_their_way(keys), _of_sheets(keys), _of_deliveries(keys)
+            )
             storage.delete(alias, *orphans)
             removed += len(orphans)
     return removed
@@ -104,6 +112,13 @@ def _close(batch: Batch) -> bool:
         lifecycle.finish_cancelling(batch)
         return True
     return lifecycle.close_if_finished(batch.pk)
+
+
+def _carry_on(*, now: datetime, ring: bool) -> None:
+    """Take deliveries from couriers that are gone, and ring for all that are due."""
+    deliveries.end_leases(now=now)
+    if ring:
+        dispatch.ring_deliveries(Delivery.objects.all(), now=now)
 
 
 def _named(model: type[Asset | Original | Result], keys: set[str]) -> set[str]:
@@ -127,6 +142,14 @@ def _of_sheets(keys: set[str]) -> set[str]:
     """Which of these are spreadsheets that somebody still has."""
     found = filter(None, map(storage.sheet_of, keys))
     return keys & sheets.keys_of(found)
+
+
+def _of_deliveries(keys: set[str]) -> set[str]:
+    """Which of these are files that deliveries have made and still name."""
+    made = {key for key in keys if storage.MADE in key}
+    return (
+        set(Delivery.objects.filter(key__in=made).values_list("key", flat=True)) if made else made
+    )
 
 
 def _chunks(keys: Iterable[str]) -> Iterator[set[str]]:

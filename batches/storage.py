@@ -21,6 +21,8 @@ PIECE = ".piece"
 """The ending of a part of a file that is still on its way."""
 SHEET = ".sheet"
 """The ending of a spreadsheet, whatever it was called."""
+MADE = ".delivery"
+"""What the name of every file holds that a delivery made."""
 
 
 class DurableFileSystemStorage(FileSystemStorage):
@@ -102,6 +104,11 @@ def sheet_of(key: str) -> UUID | None:
 def result_key(batch: UUID, item: UUID, token: UUID, position: int, extension: str) -> str:
     """The name of a result; the claim's token keeps two runs of one item apart."""
     return f"{batch}/{item}.{token.hex}.{position}{extension}"
+
+
+def delivery_key(batch: UUID, delivery: UUID, token: UUID, extension: str) -> str:
+    """The name of a file that a delivery made; each try has its own."""
+    return f"{batch}/{delivery}.{token.hex}{MADE}{extension}"
 
 
 def save(alias: str, key: str, data: bytes | IO[bytes]) -> None:

@@ -1,12 +1,13 @@
 """Rows for tests. What depends on a state is built through the verbs wherever that is possible."""
 
+import hashlib
 import io
 import uuid
 
 from PIL import Image
 
-from batches import intake, lifecycle
-from batches.models import Batch, Item, Original
+from batches import intake, lifecycle, storage
+from batches.models import Batch, Item, Original, Result
 from batches.sources.base import Row
 from batches.states import BatchState, ItemState
 from credits import ledger
@@ -62,3 +63,29 @@ def bare_item(batch: Batch, *, state: str = ItemState.PENDING, position: int = 0
         state=state,
         **fields,
     )
+
+
+def bare_result(item: Item, content: bytes | None = None, *, position: int = 0) -> Result:
+    """A picture of a done item, with a file; without the verbs."""
+    content = content if content is not None else picture(item.position)
+    key = f"{item.batch.uid}/{item.uid}.{position}.png"
+    storage.save(storage.RESULTS, key, content)
+    return Result.objects.create(
+        item=item,
+        position=position,
+        key=key,
+        thumbnail_key=key,
+        format="png",
+        width=64,
+        height=48,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def done_batch(owner, count: int = 3, *, state: str = BatchState.FINISHED, **fields) -> Batch:
+    """A batch whose images are done, without the verbs."""
+    batch = bare_batch(owner, state=state, **fields)
+    for position in range(count):
+        bare_result(bare_item(batch, state=ItemState.DONE, position=position))
+    return batch

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, runtime_checkable
 
 from rest_framework import serializers
 
@@ -46,6 +46,7 @@ class MadeFile:
     content_type: str
 
 
+@runtime_checkable
 class EachExporter(Protocol):
     """Takes results one by one: `library`, `sirv`, `s3`. Safe to call twice for a result."""
 
@@ -59,6 +60,7 @@ class EachExporter(Protocol):
         """Put the place back as it was before `send`."""
 
 
+@runtime_checkable
 class FileExporter(Protocol):
     """Makes one file of all that has ended: `xlsx`, `csv`."""
 
@@ -69,6 +71,7 @@ class FileExporter(Protocol):
         """Write the file."""
 
 
+@runtime_checkable
 class RowsExporter(Protocol):
     """Writes into something that lives elsewhere, many rows at once: `google_sheet`."""
 

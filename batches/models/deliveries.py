@@ -32,12 +32,20 @@ class ParcelState(models.TextChoices):
     UNDONE = "undone", _("Undone")
 
 
+OPEN = (DeliveryState.WAITING, DeliveryState.RUNNING)
+"""Something is still to come of it."""
+
+
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     """Questions about deliveries."""
 
     def visible_to(self, user: User) -> Self:
         """Those of the user's batches."""
         return self.filter(batch__owner=user)
+
+    def open(self) -> Self:
+        """Those of which something is still to come."""
+        return self.filter(state__in=OPEN)
 
 
 class Delivery(models.Model):
@@ -106,6 +114,8 @@ class Parcel(models.Model):
     retry_at = models.DateTimeField(null=True, editable=False)
     token = models.UUIDField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
+    name = models.TextField(blank=True)
+    """What it is to be called there: a path with its ending, once in its delivery."""
     place = models.TextField(blank=True)
     """Where it lies now, in the words of the target: a path, a key."""
     url = models.TextField(blank=True)

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from batches import audit, dispatch
+from accounts.models import Connection
+from batches import audit, couriers, dispatch
+from batches.exports import registry, remote
 from credits import audit as credits_audit
 from tests import fakes, sirv_server
-from tests.batches import fetch_server, odd_tools
+from tests.batches import fetch_server, odd_tools, places
 
 
 @pytest.fixture
@@ -101,3 +103,35 @@ def sound(db) -> Iterator[None]:
     """Fail when money and items disagree at the end of a test."""
     yield
     assert [*credits_audit.disagreements(), *audit.disagreements()] == []
+
+
+@pytest.fixture
+def store(monkeypatch) -> places.MemoryStore:
+    """The storage that every connected account has, one result at a time."""
+    store = places.MemoryStore()
+    monkeypatch.setattr(remote, "opened", lambda _delivery: store)
+    monkeypatch.setattr(couriers, "WINDOW", 1)
+    return store
+
+
+@pytest.fixture
+def shop(alice) -> Connection:
+    """Alice's account at Sirv, with a folder for the tool `fake`."""
+    return Connection.objects.create(
+        owner=alice, kind="sirv", name="Shop", folders={"fake": "cutouts"}, conflict="rename"
+    )
+
+
+@pytest.fixture
+def made_places(monkeypatch) -> Iterator[None]:
+    """`csv` makes a list of names and `google_sheet` keeps rows: `places`."""
+    known = {
+        "csv": ("tests.batches.places", "ListOfNames"),
+        "google_sheet": ("tests.batches.places", "Rows"),
+    }
+    monkeypatch.setattr(registry, "_EXPORTERS", registry._EXPORTERS | known)
+    monkeypatch.setattr(places.Rows, "pushed", [])
+    monkeypatch.setattr(places.Rows, "trouble", [])
+    registry.get.cache_clear()
+    yield
+    registry.get.cache_clear()
