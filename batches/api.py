@@ -30,18 +30,20 @@ from rest_framework.views import APIView
 from accounts.idempotency import idempotent
 from accounts.models import User
 from accounts.pagination import NewestFirst
-from batches import intake, lifecycle, progress, storage
+from batches import deliveries, intake, lifecycle, progress, storage
 from batches.exports import archive
-from batches.models import Batch, Item, Original, Result
+from batches.models import Batch, Delivery, Item, Original, Result
 from batches.names import split_name
 from batches.serializers import (
     ITEM_WORDS,
     BatchFilterSerializer,
     BatchSerializer,
+    DeliverySerializer,
     DownloadSerializer,
     ItemFilterSerializer,
     ItemSerializer,
     NewBatchSerializer,
+    NewDeliverySerializer,
     NothingSerializer,
     ResultChoiceSerializer,
     RetrySerializer,
@@ -49,6 +51,7 @@ from batches.serializers import (
     UploadFormSerializer,
     UploadSerializer,
     batch_as_read,
+    delivery_as_read,
 )
 from batches.states import ItemState
 from credits import ledger
@@ -209,6 +212,7 @@ class BatchesView(ChargingView):
         body = NewBatchSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         asked = body.validated_data
+        wishes = _wishes(user, asked)
         with transaction.atomic():
             batch = lifecycle.create(
                 user,
@@ -221,7 +225,10 @@ class BatchesView(ChargingView):
                 skip_invalid=asked["on_invalid"] == "skip",
                 reuse=asked["reuse"],
                 pattern=asked.get("name_pattern", ""),
+                webhook_url=asked.get("webhook_url", ""),
             )
+            for wish in wishes:
+                deliveries.begin(batch, wish, follows=True)
             if asked["start"]:
                 batch = lifecycle.start(batch)
         return _answer(request, batch, status=201)
@@ -373,6 +380,99 @@ class BatchResultsView(APIView):
         return archive.response(_batch(request, uid), request)
 
 
+# --- Deliveries -----------------------------------------------------------------------
+
+
+class BatchDeliveriesView(APIView):
+    """``GET`` and ``POST batches/{id}/deliveries``."""
+
+    pagination_class = NewestFirst
+
+    @extend_schema(operation_id="deliveries_list", responses=DeliverySerializer(many=True))
+    def get(self, request: Request, uid: UUID) -> Response:
+        """Where the batch's results have gone and go, newest first."""
+        batch = _batch(request, uid)
+        found = Delivery.objects.filter(batch=batch).select_related("batch", "connection")
+        pages = self.pagination_class()
+        page = pages.paginate_queryset(found, request, view=self) or []
+        looks = deliveries.progress_of(page)
+        return pages.get_paginated_response(
+            [delivery_as_read(delivery, looks[delivery.pk], request) for delivery in page]
+        )
+
+    @extend_schema(
+        operation_id="deliveries_create",
+        request=NewDeliverySerializer,
+        responses={202: DeliverySerializer},
+    )
+    @idempotent
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Take the results that there are somewhere else, or make a file of them."""
+        batch = _batch(request, uid)
+        asked = _body(request, NewDeliverySerializer)
+        return _delivered(request, deliveries.ask(batch, **asked), status=202)
+
+
+class DeliveryView(APIView):
+    """``GET deliveries/{id}``."""
+
+    @extend_schema(operation_id="deliveries_read", responses=DeliverySerializer)
+    def get(self, request: Request, uid: UUID) -> Response:
+        """How far a delivery is."""
+        return _delivered(request, _delivery(request, uid))
+
+
+class DeliveryRetryView(APIView):
+    """``POST deliveries/{id}/retry``."""
+
+    @extend_schema(
+        operation_id="deliveries_retry",
+        request=NothingSerializer,
+        responses={200: DeliverySerializer},
+    )
+    @idempotent
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Send again what failed."""
+        _body(request, NothingSerializer)
+        return _delivered(request, deliveries.retry(_delivery(request, uid)))
+
+
+class DeliveryUndoView(APIView):
+    """``POST deliveries/{id}/undo``."""
+
+    @extend_schema(
+        operation_id="deliveries_undo",
+        request=NothingSerializer,
+        responses={200: DeliverySerializer},
+    )
+    @idempotent
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Put the place back as it was, but for what others have changed there since."""
+        _body(request, NothingSerializer)
+        return _delivered(request, deliveries.undo(_delivery(request, uid)))
+
+
+class DeliveryFileView(APIView):
+    """``GET deliveries/{id}/file``."""
+
+    @extend_schema(
+        operation_id="deliveries_file",
+        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
+    )
+    def get(self, request: Request, uid: UUID) -> HttpResponseBase:
+        """The file that a delivery has made."""
+        delivery = _delivery(request, uid)
+        if not delivery.key:
+            raise NotFound(_("There is no file yet, or this delivery makes none."))
+        return archive.picture_response(
+            storage.RESULTS,
+            delivery.key,
+            content_type=delivery.content_type,
+            name=delivery.filename,
+            download=True,
+        )
+
+
 # --- Items ----------------------------------------------------------------------------
 
 
@@ -432,6 +532,30 @@ def _upload(request: Request, uid: UUID) -> Original:
 def _batch(request: Request, uid: UUID) -> Batch:
     own = Batch.objects.visible_to(_user(request)).select_related("owner")
     return get_object_or_404(own, uid=uid)
+
+
+def _delivery(request: Request, uid: UUID) -> Delivery:
+    own = Delivery.objects.visible_to(_user(request)).select_related("batch__owner", "connection")
+    return get_object_or_404(own, uid=uid)
+
+
+def _delivered(request: Request, delivery: Delivery, *, status: int = 200) -> Response:
+    look = deliveries.progress_of([delivery])[delivery.pk]
+    return Response(delivery_as_read(delivery, look, request), status=status)
+
+
+def _wishes(user: User, asked: dict[str, Any]) -> list[deliveries.Wish]:
+    """Where the results of a new batch are to go, all of it judged before anything is made."""
+    wishes: list[deliveries.Wish] = []
+    errors: dict[Any, Any] = {}
+    for number, wanted in enumerate(asked.get("deliver", ())):
+        try:
+            wishes.append(deliveries.judged(user, **wanted, tool=asked["tool"]))
+        except serializers.ValidationError as invalid:
+            errors[number] = invalid.detail
+    if errors:
+        raise serializers.ValidationError({"deliver": errors})
+    return wishes
 
 
 def _result(request: Request, uid: UUID, position: int) -> Result:

@@ -4,14 +4,16 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC
 from typing import Any
 
+from django.conf import settings
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from batches import patterns
-from batches.models import Batch, Item, Original, Result
+from batches import deliveries, fetch, messages, patterns
+from batches.exports.registry import ARCHIVE, PLACES
+from batches.models import Batch, Delivery, DeliveryState, Item, Original, Result
 from batches.progress import Progress
 from batches.sources.base import Row
 from batches.states import BatchState, ItemState
@@ -20,6 +22,8 @@ from tools import registry
 LONGEST_ID = 255
 LARGEST_COUNT = 2**31 - 1
 LARGEST_CREDITS = 2**63 - 1
+MOST_DELIVERIES = 10
+"""Places that the results of one new batch go to by themselves."""
 
 ITEM_WORDS: Mapping[str, str] = {
     ItemState.PENDING: "waiting",
@@ -122,6 +126,38 @@ class ImagesField(serializers.ListField):
         )
 
 
+class NewDeliverySerializer(serializers.Serializer):
+    """Where results are to go. What else a place takes is said by the place: see `deliveries`."""
+
+    to = serializers.ChoiceField(choices=list(PLACES))
+    connection = serializers.UUIDField(
+        required=False,
+        help_text="The id of a connected account, where you have several of its kind.",
+    )
+    folder = serializers.CharField(required=False, help_text="`library`, `sirv` and `s3`.")
+    conflict = serializers.ChoiceField(
+        required=False,
+        choices=["skip", "rename", "overwrite"],
+        help_text="`sirv` and `s3`: what happens where a name is taken.",
+    )
+    tags = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="`library`."
+    )
+
+    def to_internal_value(self, data: Any) -> Any:
+        """The place and its options apart; `deliveries.judged` validates both."""
+        if not isinstance(data, Mapping):
+            return super().to_internal_value(data)
+        given = {str(name): value for name, value in data.items() if value is not None}
+        if "to" not in given:
+            return super().to_internal_value({})
+        return {
+            "to": str(given.pop("to")),
+            "connection": str(given.pop("connection", "")),
+            "options": given,
+        }
+
+
 class NewBatchSerializer(Strict):
     """A batch to be made."""
 
@@ -155,6 +191,28 @@ class NewBatchSerializer(Strict):
         default=True,
         help_text="False runs even what an earlier result could serve.",
     )
+    deliver = serializers.ListField(
+        child=NewDeliverySerializer(),
+        required=False,
+        max_length=MOST_DELIVERIES,
+        help_text="Where each result goes as its image finishes.",
+    )
+    webhook_url = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=2000,
+        help_text="Who is told of this batch, beside your webhooks.",
+    )
+
+    def validate_webhook_url(self, url: str) -> str:
+        """An address that we may call."""
+        if not url:
+            return url
+        try:
+            return fetch.check_url(url, allow=settings.FETCH_ALLOW)
+        except fetch.FetchError as error:
+            text = messages.text(error.code, error.params)
+            raise serializers.ValidationError(text, code=error.code) from None
 
     name_pattern = serializers.CharField(
         required=False,
@@ -357,6 +415,65 @@ def _notice(batch: Batch) -> str | None:
         return registry.get(batch.tool).notice(batch.settings)
     except registry.UnknownTool:
         return None
+
+
+class CauseSerializer(serializers.Serializer):
+    """Why some results are not where they should be."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+    count = serializers.IntegerField()
+
+
+class DeliverySerializer(serializers.Serializer):
+    """Results on their way to one place, and how far they are."""
+
+    id = serializers.UUIDField()
+    batch = serializers.UUIDField()
+    to = serializers.CharField()
+    options = serializers.DictField()
+    connection = serializers.UUIDField(allow_null=True)
+    status = serializers.ChoiceField(choices=DeliveryState.values)
+    done = serializers.IntegerField()
+    skipped = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    undone = serializers.IntegerField()
+    total = serializers.IntegerField()
+    errors = CauseSerializer(many=True)  # type: ignore[assignment] # the contract's word
+    url = serializers.URLField(allow_null=True)
+    created_at = serializers.DateTimeField(default_timezone=UTC)
+    finished_at = serializers.DateTimeField(default_timezone=UTC, allow_null=True)
+
+
+def delivery_as_read(
+    delivery: Delivery, progress: deliveries.Progress, request: Request
+) -> dict[str, Any]:
+    """The delivery as clients read it. Wants its batch and connection."""
+    url = None
+    if delivery.to == ARCHIVE:
+        url = address(request, "batch-results", delivery.batch.uid)
+    elif delivery.key:
+        url = address(request, "delivery-file", delivery.uid)
+    read: dict[str, Any] = DeliverySerializer(
+        {
+            "id": delivery.uid,
+            "batch": delivery.batch.uid,
+            "to": delivery.to,
+            "options": delivery.options,
+            "connection": delivery.connection.uid if delivery.connection else None,
+            "status": delivery.state,
+            "done": progress.done,
+            "skipped": progress.skipped,
+            "failed": progress.failed,
+            "undone": progress.undone,
+            "total": progress.total,
+            "errors": deliveries.causes(delivery),
+            "url": url,
+            "created_at": delivery.created_at,
+            "finished_at": delivery.finished_at,
+        }
+    ).data
+    return read
 
 
 class ErrorSerializer(serializers.Serializer):

@@ -34,6 +34,13 @@ urlpatterns = [
         name="webhook-deliveries",
     ),
     path("webhooks/<uuid:uid>/test", webhooks_api.WebhookTestView.as_view(), name="webhook-test"),
+    path(
+        "batches/<uuid:uid>/deliveries", api.BatchDeliveriesView.as_view(), name="batch-deliveries"
+    ),
+    path("deliveries/<uuid:uid>", api.DeliveryView.as_view(), name="delivery"),
+    path("deliveries/<uuid:uid>/retry", api.DeliveryRetryView.as_view(), name="delivery-retry"),
+    path("deliveries/<uuid:uid>/undo", api.DeliveryUndoView.as_view(), name="delivery-undo"),
+    path("deliveries/<uuid:uid>/file", api.DeliveryFileView.as_view(), name="delivery-file"),
     path("items/<uuid:uid>", api.ItemView.as_view(), name="item"),
     path("items/<uuid:uid>/result", api.ItemResultView.as_view(), name="item-result"),
     path(

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey
 from batches import storage, webhooks
-from batches.models import Batch, Original, Result
+from batches.models import Batch, Delivery, Original, Parcel, Result
 from batches.states import BatchState, ItemState
 from tests import clients
 from tests.factories import bare_batch, bare_item, picture
@@ -36,6 +36,10 @@ def a_batch():
 
 def a_webhook():
     return {"data": {"url": "https://a.io/hook", "events": ["batch.finished"]}, "format": "json"}
+
+
+def an_archive():
+    return {"data": {"to": "zip"}, "format": "json"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,12 @@ TABLE = {
     ("webhook", "delete"): Route(204, of="webhook"),
     ("webhook-deliveries", "get"): Route(of="webhook"),
     ("webhook-test", "post"): Route(202, of="webhook"),
+    ("batch-deliveries", "get"): Route(of="batch"),
+    ("batch-deliveries", "post"): Route(202, of="batch", body=an_archive),
+    ("delivery", "get"): Route(of="delivery"),
+    ("delivery-retry", "post"): Route(of="delivery"),
+    ("delivery-undo", "post"): Route(of="delivery"),
+    ("delivery-file", "get"): Route(of="delivery"),
     ("item", "get"): Route(of="item"),
     ("item-result", "get"): Route(of="item"),
     ("item-thumbnail", "get"): Route(of="item"),
@@ -136,7 +146,23 @@ def objects(alice):
         item=done, key=key, thumbnail_key=key, format="png", bytes=1, sha256="0" * 64
     )
     webhook = webhooks.register(alice, url="https://a.io/", events=["batch.finished"])
-    return {"upload": upload, "batch": batch, "item": done, "tool": "fake", "webhook": webhook}
+    delivery = Delivery.objects.create(
+        batch=batch,
+        to="sirv",
+        state="failed",
+        key=key,
+        filename="x.csv",
+        content_type="text/csv",
+    )
+    Parcel.objects.create(delivery=delivery, result=done.results.get(), state="failed", place="x")
+    return {
+        "upload": upload,
+        "batch": batch,
+        "item": done,
+        "tool": "fake",
+        "webhook": webhook,
+        "delivery": delivery,
+    }
 
 
 @pytest.fixture(params=sorted(TABLE), ids=" ".join)
