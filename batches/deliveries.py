@@ -46,7 +46,8 @@ UNDOING = "undoing"
 GATHERED = "gathered"
 """In a delivery's cursor: each result that was there at the start has its parcel."""
 
-_OVER = {BatchState.FINISHED, BatchState.CANCELLED}
+OVER = {BatchState.FINISHED, BatchState.CANCELLED}
+"""States of a batch that gives no more results by itself."""
 _ERROR = {"error_code": "", "error_params": {}}
 
 
@@ -296,7 +297,7 @@ def goes_one_by_one(to: str) -> bool:
 
 def is_over(delivery: Delivery) -> bool:
     """Whether its batch gives no more results by itself."""
-    return Batch.objects.filter(pk=delivery.batch_id, state__in=_OVER).exists()
+    return Batch.objects.filter(pk=delivery.batch_id, state__in=OVER).exists()
 
 
 def progress_of(deliveries: Sequence[Delivery]) -> dict[int, Progress]:

@@ -45,6 +45,9 @@ class NewBatchForm(forms.Form):
     sample = forms.IntegerField(min_value=1, required=False)
     take = forms.IntegerField(min_value=1, required=False)
     """Start so many of the images, the first ones; the others stay on the page."""
+    deliver_to = forms.CharField(required=False, max_length=60)
+    """Where each result goes as its image finishes; empty: nowhere."""
+    deliver_folder = forms.CharField(required=False, max_length=500)
     form_uid = forms.UUIDField(required=False)
     """Of this showing of the form: what is sent twice by mistake starts once."""
 

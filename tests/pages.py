@@ -22,8 +22,11 @@ from batches import drafts, folders, intake, library, storage, webhooks
 from batches.models import (
     Asset,
     Batch,
+    Delivery,
     Item,
     Original,
+    Parcel,
+    ParcelState,
     Result,
     WebhookEndpoint,
     WebhookMessage,
@@ -53,6 +56,7 @@ class World:
     webhook: WebhookEndpoint | None = None
     connections: list[Connection] = field(default_factory=list)
     assets: list[Asset] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
 
     def item(self, batch: str, state: ItemState) -> Item:
         """The first image of a batch in this state."""
@@ -138,6 +142,7 @@ def build(photos: Sequence[bytes] = (), cutouts: Sequence[bytes] = ()) -> World:
     for name, (state, items) in SINGLES.items():
         world.singles[name] = _batch_of(world, f"one {name}", state, items, results, single=True)
     fill_library(world)
+    world.deliveries = _deliveries_of(world, world.batches["finished"])
     keep_draft(world)
     _connect(world)
     create_key(world.person, name="The shop's own system")
@@ -203,6 +208,33 @@ def fill_library(world: World) -> None:
     library.edit(world.assets[0], alt_text="A mug, seen from the side of its handle")
     library.favourite(world.person, [world.assets[0].uid], on=True)
     library.trash(world.person, [world.assets[2].uid])
+
+
+def _deliveries_of(world: World, batch: Batch) -> list[Delivery]:
+    """One to an account, with a result in every state, and a file."""
+    sent = Delivery.objects.create(
+        batch=batch,
+        to="sirv",
+        connection=world.connections[0],
+        state="finished",
+        options={"folder": "mugs/handles-seen-from-the-side", "conflict": "rename"},
+    )
+    results = Result.objects.filter(item__batch=batch).order_by("item__position")
+    for result, state in zip(results, ParcelState.values, strict=False):
+        place = f"mugs/{result.item.name}"
+        Parcel.objects.create(
+            delivery=sent,
+            result=result,
+            name=result.item.name,
+            state=state,
+            place=place,
+            url=f"https://mugs.sirv.example/{place}",
+            error_code="store_damaged" if state == ParcelState.FAILED else "",
+        )
+    made = Delivery.objects.create(
+        batch=batch, to="csv", state="failed", error_code="disk_full", follows=True
+    )
+    return [sent, made]
 
 
 def keep_draft(world: World) -> None:
@@ -350,6 +382,8 @@ LOOKS = [
     Look("batches-empty", "batches:index", NEWCOMER),
     *(Look(f"batch-{state}", "batches:detail", PERSON, _batch(state)) for state in STATES),
     Look("batch-failed-only", "batches:detail", PERSON, _batch("problems"), "?show=failed"),
+    Look("delivery", "batches:delivery", PERSON, lambda world: [world.deliveries[0].uid]),
+    Look("delivery-file", "batches:delivery", PERSON, lambda world: [world.deliveries[1].uid]),
     Look("rename", "batches:rename", PERSON, _batch("finished")),
     Look("delete", "batches:delete", PERSON, _batch("finished")),
     Look("delete-live", "batches:delete", PERSON, _batch("running")),
@@ -424,6 +458,7 @@ def filled(route: str, world: World) -> str:
         "uploads": world.uploads[0].uid,
         "items": world.items[0].uid,
         "library": world.assets[0].uid,
+        "deliveries": world.deliveries[0].uid,
     }
     uid = things.get(route.split("/", maxsplit=1)[0], world.batches["problems"].uid)
     values = {"uuid": uid, "slug": TOOL, "int": 1, "str": "x", "path": "1"}

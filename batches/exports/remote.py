@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from enum import Enum
-from importlib import import_module
 from pathlib import PurePosixPath
 from typing import IO, Any
 
@@ -23,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from accounts.models import Connection
-from batches import storage
+from batches import connections, storage
 from batches.exports.base import ExportError, Sent
 from batches.models import Delivery, Parcel, ParcelState, Result
 from batches.names import clean_name, split_name
@@ -31,6 +30,12 @@ from batches.stores.base import Found, Store, StoreError
 from tools.engines import images
 
 SKIP, RENAME, OVERWRITE = "skip", "rename", "overwrite"
+
+CONFLICTS = [
+    (SKIP, _("Leave what is there")),
+    (RENAME, _("Keep both: number the new one")),
+    (OVERWRITE, _("Replace it; this can be undone")),
+]
 
 ASIDE = "studio-undo"
 """The folder of a storage where replaced files lie until they are put back."""
@@ -68,11 +73,7 @@ class Options(serializers.Serializer):
         label=_("If a name is taken"),
         help_text=_("Without it: as the account says."),
         required=False,
-        choices=[
-            (SKIP, _("Leave what is there")),
-            (RENAME, _("Keep both: number the new one")),
-            (OVERWRITE, _("Replace it; this can be undone")),
-        ],
+        choices=CONFLICTS,
     )
 
     def validate_folder(self, folder: str) -> str:
@@ -172,8 +173,7 @@ def opened(delivery: Delivery) -> Store:
     """The storage of a delivery. Raises `StoreError` or `ExportError`."""
     if delivery.connection is None:
         raise ExportError("account_gone")
-    store: Store = import_module("batches.connections").open_store(delivery.connection)
-    return store
+    return connections.open_store(delivery.connection)
 
 
 # --- Where to -------------------------------------------------------------------------

@@ -14,13 +14,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
+from rest_framework.serializers import ValidationError
 
-from batches import drafts, lifecycle
+from batches import deliveries, drafts, lifecycle
 from batches.forms import NewBatchForm
 from batches.models import Batch, Item, Original
 from batches.sources.base import Row
 from batches.states import ItemState
-from batches.views import drafting, tool_page
+from batches.views import delivering, drafting, tool_page
 from batches.views.asking import tool_or_404, user_of
 from credits import ledger
 from tools.base import SettingsInvalid, Tool
@@ -173,9 +174,21 @@ def _make_and_start(
         ]
         if len(problems) == len(rows):
             raise NothingUsable(problems)
+        _have_delivered(batch, form)
         batch = lifecycle.start(batch, sample=form.cleaned_data["sample"] or 0)
         _empty_page(request, tool, form, rows)
     return batch, problems
+
+
+def _have_delivered(batch: Batch, form: NewBatchForm) -> None:
+    """Send the results on as the form says. Raises `lifecycle.Refused` where it can't be done."""
+    if not form.cleaned_data["deliver_to"]:
+        return
+    try:
+        wish = delivering.asked(form.cleaned_data, prefix="deliver_")
+        deliveries.ask(batch, **wish, follows=True)
+    except ValidationError as invalid:
+        raise lifecycle.Refused(" ".join(delivering.problems(invalid))) from None
 
 
 def _empty_page(request: HttpRequest, tool: Tool, form: NewBatchForm, rows: Sequence[Row]) -> None:

@@ -116,7 +116,7 @@ def forget(request: HttpRequest, tool: Tool) -> None:
 
 def typed(request: HttpRequest, tool: Tool) -> drafts.Fields:
     """The fields of a tool's form that the request carries, as they were typed."""
-    names = ["urls", "batch_name", *tool.Settings().fields]
+    names = ["urls", "batch_name", "deliver_to", "deliver_folder", *tool.Settings().fields]
     return {name: request.POST.getlist(name) for name in names if name in request.POST}
 
 

@@ -17,12 +17,14 @@ from batches import drafts
 from batches.forms import NewBatchForm
 from batches.models import Batch, Original
 from batches.refusals import Refusal
-from batches.views import drafting
+from batches.views import delivering, drafting
 from batches.views.asking import user_of
 from batches.views.gallery import card_of
 from credits import ledger
 from tools.base import SettingsInvalid, Tool, ToolSettings
 
+LEFT = ("urls", "batch_name", "deliver_to", "deliver_folder")
+"""Fields of the form that come back as they were typed, beside the tool's settings."""
 SAMPLE = 3
 """Images of "run a few first"."""
 
@@ -53,7 +55,7 @@ def as_left(
 ) -> TemplateResponse:
     """The page with what was put on it before, and with what is wrong with a request."""
     found = drafting.contents(request, tool)
-    text = {name: "\n".join(found.fields.get(name, ())) for name in ("urls", "batch_name")}
+    text = {name: "\n".join(found.fields.get(name, ())) for name in LEFT}
     form = NewBatchForm(text) if error else NewBatchForm(initial=text)
     if error:
         form.add_error(None, error)
@@ -138,6 +140,8 @@ def _render(
         "sample": SAMPLE,
         **problems,
     }
+    if request.user.is_authenticated:
+        context |= delivering.places(user_of(request))
     response = TemplateResponse(request, "batches/new.html", context, status=status)
     # Going back shows what is here now, not a form whose images have been started.
     response["Cache-Control"] = "no-store, private"

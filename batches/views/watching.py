@@ -20,6 +20,7 @@ from batches.exports import archive
 from batches.forms import Refusal, receive
 from batches.models import Batch
 from batches.names import clean_name
+from batches.views import delivering
 from batches.views.asking import batch_or_404, htmx_of, signed_in, user_of
 from batches.views.looks import Seen, look, more
 from credits import ledger
@@ -33,6 +34,7 @@ def detail(request: HttpRequest, uid: UUID) -> TemplateResponse:
     """One batch: how far it is, what it costs, and a card for each image."""
     batch = batch_or_404(request, uid)
     context = look(request, batch, request.GET, Seen()) | {"here": "tools", "tab": "batch"}
+    context |= delivering.section(batch) | delivering.places(user_of(request), batch)
     if tool := context["tool"]:
         price = tool.max_price(tool.defaults())
         rules = [rule["credits"] for rule in tool.price_rules()]
