@@ -222,7 +222,10 @@ TEXTS = {
         "or download it as CSV and upload the file."
     ),
     "google_not_found": _("There is no Google Sheet at this link. Check whether it was deleted."),
-    "google_tab_missing": _("The sheet has no tab {tab} (any more). Choose another tab."),
+    "google_tab_missing": _(
+        "The sheet has no tab {tab} (any more). Give it its name back, or choose another tab."
+    ),
+    "google_outside": _("The sheet was made smaller while we were at it. Try again in a moment."),
     "google_office_file": _(
         "This is an Excel file that Google shows. Download it and upload the file, "
         "or save it as a Google Sheet."
@@ -254,6 +257,18 @@ TEXTS = {
     ),
     "google_refused": _(
         "Google refused this (error {status}). Check the sheet and its link, then try again."
+    ),
+    "google_no_account": _(
+        "This site has no Google account, so it can read public sheets and write to none. "
+        "Take the results as CSV or Excel instead."
+    ),
+    "google_no_header": _(
+        "Results need a row of column names in the sheet, and there is none. "
+        "Insert one above the first row, then try again."
+    ),
+    "google_column_lost": _(
+        "The sheet has no column “{column}” any more, which says which image a row is about. "
+        "Give it its name back, then try again."
     ),
     "google_no_sheet": _(
         "This batch didn't come from a Google Sheet, so there is none to write to. "
@@ -341,6 +356,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "google_too_large": {"limit": 100_000},
     "google_busy": {"seconds": 60},
     "google_refused": {"status": "?"},
+    "google_column_lost": {"column": "?"},
     "google_rows_lost": {"rows": "?"},
     "sheet_kind": {"kind": _("foreign")},
     "sheet_too_large": {"size": _("Over 50"), "max": 50},

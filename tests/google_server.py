@@ -11,6 +11,7 @@ import io
 import json
 import re
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -253,11 +254,9 @@ class GoogleServer:
 
     def values(self, sheet: Spreadsheet, asked: str, option: str) -> dict[str, Any]:
         tab, top, left, bottom, right = _area(sheet, asked)
-        if top >= tab.rows or left >= tab.columns:
-            raise _exceeds(tab, asked)
         lines = []
-        for row in range(top, min(bottom, tab.rows, len(tab.cells))):
-            line = [_shown(tab.at(row, at), option) for at in range(left, min(right, tab.columns))]
+        for row in range(top, min(bottom, len(tab.cells))):
+            line = [_shown(tab.at(row, at), option) for at in range(left, right)]
             while line and line[-1] == "":
                 line.pop()
             lines.append(line)
@@ -330,7 +329,9 @@ def _shown(cell: Any, option: str) -> Any:
     return cell if option == "FORMULA" else str(cell)
 
 
-_A1 = re.compile(r"'(?P<tab>(?:[^']|'')+)'!(?P<from>[A-Z]+[0-9]*)(?::(?P<to>[A-Z]+[0-9]*))?")
+_A1 = re.compile(
+    r"'(?P<tab>(?:[^']|'')+)'(?:!(?P<first>[A-Z]*[0-9]*)(?::(?P<last>[A-Z]*[0-9]*))?)?"
+)
 
 
 def _area(sheet: Spreadsheet, asked: str) -> tuple[TabState, int, int, int, int]:
@@ -341,18 +342,23 @@ def _area(sheet: Spreadsheet, asked: str) -> tuple[TabState, int, int, int, int]
     )
     if not found or not tab:
         raise Refusal(400, "INVALID_ARGUMENT", f"Unable to parse range: {asked}")
-    top, left = _corner(found["from"], 0)
-    bottom, right = _corner(found["to"] or found["from"], 10**9)
-    return tab, top, left, bottom + 1, right + 1
+    if not found["first"]:
+        return tab, 0, 0, tab.rows, tab.columns
+    top, left = _corner(found["first"], 1, 1)
+    bottom, right = _corner(found["last"] or found["first"], tab.rows, tab.columns)
+    if bottom > tab.rows or right > tab.columns:
+        raise _exceeds(tab, asked)
+    return tab, top - 1, left - 1, bottom, right
 
 
-def _corner(cell: str, row: int) -> tuple[int, int]:
+def _corner(cell: str, row: int, column: int) -> tuple[int, int]:
+    """1-based row and column; `3` and `C` leave the other one open."""
     letters = cell.rstrip("0123456789")
     number = cell[len(letters) :]
-    column = 0
+    place = 0
     for letter in letters:
-        column = column * 26 + ord(letter) - ord("A") + 1
-    return (int(number) - 1 if number else row), column - 1
+        place = place * 26 + ord(letter) - ord("A") + 1
+    return int(number) if number else row, place or column
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -461,6 +467,11 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever has waited long enough hangs up; anything else is a fault of this server."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 @contextmanager

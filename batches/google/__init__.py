@@ -47,8 +47,8 @@ __all__ = [
     "tabs",
 ]
 
-MOST_ROWS = 100_001
-"""Of a tab, with the row of its names."""
+MOST_ROWS = 100_050
+"""Of a tab: as many as a table may have, and what stands above them."""
 MOST_COLUMNS = 100
 MOST_CSV_BYTES = 64 * 1024 * 1024
 CSV_SECONDS = 60.0
@@ -64,6 +64,8 @@ _PUBLISHED = re.compile(r"(?:/a/[^/]+)?/spreadsheets/(?:u/[0-9]+/)?d/e/.*")
 _ADDRESS_IN_FORMULA = re.compile(
     r"""=\s*(?:HYPERLINK|IMAGE)\s*\(\s*"(https?://[^"]+)\"""", re.IGNORECASE
 )
+_OUT_OF_DATE = {"google_tab_missing", "google_outside"}
+"""What goes wrong where titles and sizes are not what they were."""
 # A sheet that the account may not see, or no account at all: perhaps anybody may see it.
 _PERHAPS_PUBLIC = {"google_not_shared", "google_not_public", "google_account"}
 
@@ -158,8 +160,7 @@ def read_table(url: str, tab: str = "", *, rows: int | None = None) -> Table:
     link = parse_url(url)
     try:
         with _opened() as client:
-            found, chosen = _found(client, link, tab)
-            return Table(_values(client, link.id, chosen, rows), found.title, chosen.title)
+            return _read(client, link, tab, rows)
     except SheetError as error:
         if error.code not in _PERHAPS_PUBLIC:
             raise
@@ -178,28 +179,58 @@ def read_table(url: str, tab: str = "", *, rows: int | None = None) -> Table:
 
 
 class Grid:
-    """One tab that is read and written by the ranges of its cells (`B2:C9`, without the tab)."""
+    """One tab, to be read by rows and columns, and written to."""
 
     def __init__(self, client: "wire.Client", found: Document, tab: Tab) -> None:
         self.document = found
         self.tab = tab
         self._client = client
 
-    def read(self, ranges: Sequence[str], *, links: bool = False) -> list[list[list[str]]]:
-        """The cells of several ranges, one call. With `links`, the addresses that formulas hold."""
+    def refresh(self) -> None:
+        """Ask for titles and sizes again: what is remembered may be some minutes old."""
+        self.document = _asked(self._client, self.document.id)
+        self.tab = _chosen(self.document, self.tab.title, self.tab.gid)
+
+    def rows(self, runs: Sequence[tuple[int, int]]) -> list[list[list[str]]]:
+        """The cells of some runs of rows (first and last, 1-based), as people see them: one call.
+
+        Rows that the tab has not are not there; empty ones at the end of a run are left out.
+        """
+        if any(last > self.tab.rows for _first, last in runs):
+            self.refresh()
+        try:
+            return self._rows(runs)
+        except SheetError as error:
+            if error.code not in _OUT_OF_DATE:
+                raise
+        self.refresh()
+        return self._rows(runs)
+
+    def _rows(self, runs: Sequence[tuple[int, int]]) -> list[list[list[str]]]:
+        there = [run for run in runs if run[0] <= self.tab.rows]
+        asked = [f"{first}:{min(last, self.tab.rows)}" for first, last in there]
+        answers = iter(self._cells(asked) if asked else [])
+        return [next(answers) if run in there else [] for run in runs]
+
+    def columns(self, places: Sequence[int], *, links: bool = False) -> list[list[str]]:
+        """Some columns (0 is A) from the first row on; with `links`, addresses in formulas too."""
+        asked = [f"{letters(at)}:{letters(at)}" for at in places]
+        found = self._cells(asked, links=links)
+        return [[row[0] if row else "" for row in column] for column in found]
+
+    def _cells(self, ranges: Sequence[str], *, links: bool = False) -> list[list[list[str]]]:
         answer = self._client.values_batch_get(
             self.document.id,
             [_range(self.tab.title, one) for one in ranges],
             {"valueRenderOption": "FORMULA"} if links else None,
         )
-        found = [one.get("values", []) for one in answer["valueRanges"]]
-        return [[[_text(cell, links=links) for cell in row] for row in one] for one in found]
+        return [_texts(one, links=links) for one in answer["valueRanges"]]
 
     def write(self, ranges: Mapping[str, Sequence[Sequence[str | int]]]) -> int:
         """Write rows into ranges, text as text and never as formulas; how many calls it took."""
         calls = 0
         for data in _portions(self.tab.title, ranges):
-            with _while_writing():
+            with self._writing():
                 self._client.values_batch_update(
                     self.document.id, {"valueInputOption": "RAW", "data": data}
                 )
@@ -208,19 +239,33 @@ class Grid:
 
     def widen(self, columns: int) -> None:
         """See to it that the grid has so many columns: Google writes into no others."""
-        self.document = _asked(self._client, self.document.id)
-        self.tab = _chosen(self.document, self.tab.title, None)
         if missing := max(columns - self.tab.columns, 0):
             append = {"sheetId": self.tab.gid, "dimension": "COLUMNS", "length": missing}
-            with _while_writing():
+            with self._writing():
                 self._client.batch_update(
                     self.document.id, {"requests": [{"appendDimension": append}]}
                 )
+            self.refresh()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say what a refusal means to somebody who has read here a moment ago."""
+        try:
+            yield
+        except SheetError as error:
+            if error.code == "google_not_shared":
+                raise SheetError("google_read_only", **error.params) from error
+            if error.code == "google_outside":
+                self.refresh()  # for the next time, which may find everything in its place
+                raise SheetError("google_outside", transient=True) from error
+            raise
 
 
 @contextmanager
 def editing(url: str, tab: str = "") -> Iterator[Grid]:
     """A tab to write into, chosen as in `read_table`. Raises `SheetError`."""
+    if not settings.GOOGLE["credentials"]:
+        raise SheetError("google_no_account")
     link = parse_url(url)
     with _opened() as client:
         yield Grid(client, *_found(client, link, tab))
@@ -234,17 +279,6 @@ def letters(column: int) -> str:
         column, letter = divmod(column - 1, 26)
         name = chr(ord("A") + letter) + name
     return name
-
-
-@contextmanager
-def _while_writing() -> Iterator[None]:
-    """Somebody who may read and not write hears the same refusal as somebody who may neither."""
-    try:
-        yield
-    except SheetError as error:
-        if error.code == "google_not_shared":
-            raise SheetError("google_read_only", **error.params) from error
-        raise
 
 
 def _portions(
@@ -283,12 +317,22 @@ def _opened() -> Iterator["wire.Client"]:
 def _found(client: "wire.Client", link: Link, tab: str) -> tuple[Document, Tab]:
     """The tab that is meant; what is remembered is asked for again if the tab is not in it."""
     if known := _remembered(link.id):
-        try:
+        with suppress(SheetError):
             return known, _chosen(known, tab, link.gid)
-        except SheetError:
-            pass
     known = _asked(client, link.id)
     return known, _chosen(known, tab, link.gid)
+
+
+def _read(client: "wire.Client", link: Link, tab: str, rows: int | None) -> Table:
+    found, chosen = _found(client, link, tab)
+    try:
+        return Table(_values(client, link.id, chosen, rows), found.title, chosen.title)
+    except SheetError as error:
+        if error.code not in _OUT_OF_DATE:
+            raise
+    found = _asked(client, link.id)
+    chosen = _chosen(found, tab, link.gid)
+    return Table(_values(client, link.id, chosen, rows), found.title, chosen.title)
 
 
 def _chosen(found: Document, tab: str, gid: int | None) -> Tab:
@@ -337,8 +381,8 @@ def _cache_key(sheet_id: str) -> str:
 
 
 def _values(client: "wire.Client", sheet_id: str, tab: Tab, rows: int | None) -> list[list[str]]:
-    whole = f"A1:{letters(MOST_COLUMNS)}{rows or MOST_ROWS + 1}"
-    cells = _range(tab.title, whole)
+    # Google refuses rows that the tab has not.
+    cells = _range(tab.title, f"1:{min(rows, tab.rows)}" if rows else "")
     values = _texts(client.values_get(sheet_id, cells))
     if not any("://" in cell for row in values for cell in row):
         # Pictures (`=IMAGE("…")`) and texts with a link are shown without the address.
@@ -370,12 +414,12 @@ def _text(cell: object, *, links: bool = False) -> str:
 
 def _range(tab: str, cells: str) -> str:
     quoted = tab.replace("'", "''")
-    return f"'{quoted}'!{cells}"
+    return f"'{quoted}'!{cells}" if cells else f"'{quoted}'"
 
 
 def _checked(values: list[list[str]]) -> list[list[str]]:
     if len(values) > MOST_ROWS:
-        raise SheetError("google_too_large", limit=MOST_ROWS - 1, rows=len(values))
+        raise SheetError("google_too_large", limit=100_000, rows=len(values))
     if any(len(row) > MOST_COLUMNS for row in values):
         raise SheetError("google_too_large", limit=MOST_COLUMNS, columns=MOST_COLUMNS + 1)
     return values

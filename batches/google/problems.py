@@ -8,11 +8,12 @@ class SheetError(Exception):
 
     Codes: `google_link` (no link of a sheet), `google_published` (a link of a published page),
     `google_not_shared` (with `address`), `google_not_public` (a site without a Google account),
-    `google_not_found`, `google_tab_missing` (`tab`), `google_office_file`, `google_too_large`
-    (what there is too much of: `rows` or `columns` with their `limit`, `mb`, or `kb` in one
-    cell), `google_read_only` and `google_protected` (with `address`), `google_busy` (`seconds`),
-    `google_unreachable`, `google_account` (what the operator must mend), `google_refused`
-    (anything else, with `status`).
+    `google_not_found`, `google_tab_missing` (`tab`), `google_outside` (cells that aren't there),
+    `google_office_file`, `google_too_large` (what there is too much of: `rows` or `columns` with
+    their `limit`, `mb`, or `kb` in one cell), `google_read_only` and `google_protected` (with
+    `address`), `google_busy` (`seconds`), `google_unreachable`, `google_no_account` (nothing to
+    write with), `google_account` (what the operator must mend), `google_refused` (anything else,
+    with `status`).
     """
 
     def __init__(

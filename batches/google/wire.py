@@ -44,6 +44,7 @@ WINDOW = 60.0
 """Seconds for which Google counts, where it doesn't say how long to wait."""
 
 _API_IS_OFF = re.compile(r"has not been used in project|it is disabled")
+_NO_SUCH_RANGE = re.compile(r"Unable to parse range: '((?:[^']|'')*)'")
 _PASSING = {
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.TOO_MANY_REQUESTS,
@@ -154,14 +155,13 @@ class _Bounded:
         return getattr(self._raw, name)
 
 
-def _problem(response: requests.Response) -> SheetError:  # noqa: PLR0911  one for each refusal
+def _problem(response: requests.Response) -> SheetError:
     """What a refusal means. The body may be some proxy's: it is the status that counts."""
     try:
         message = str(response.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
         message = ""
     status, after = response.status_code, _retry_after(response)
-    address = account.service_address()
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return SheetError(
             "google_busy", transient=True, retry_after=after, seconds=_up(after or WINDOW)
@@ -170,18 +170,25 @@ def _problem(response: requests.Response) -> SheetError:  # noqa: PLR0911  one f
         return SheetError("google_unreachable", transient=True, retry_after=after)
     if status == HTTPStatus.NOT_FOUND:
         return SheetError("google_not_found")
-    if status == HTTPStatus.UNAUTHORIZED or (
-        # An API that the operator has not switched on, and not a sheet that nobody shared.
-        status == HTTPStatus.FORBIDDEN and _API_IS_OFF.search(message)
-    ):
+    # An API that the operator has not switched on is no sheet that nobody has shared.
+    if status == HTTPStatus.UNAUTHORIZED or _API_IS_OFF.search(message):
         log.warning("Google doesn't let this site use its API: %s", message)
         return SheetError("google_account")
     if status == HTTPStatus.FORBIDDEN:
-        return SheetError("google_not_shared", address=address)
+        return SheetError("google_not_shared", address=account.service_address())
+    return _objection(status, message)
+
+
+def _objection(status: int, message: str) -> SheetError:
+    """What Google has against what it was asked for; only its words tell one from another."""
     if "not supported for this document" in message:
         return SheetError("google_office_file")
     if "protected" in message:
-        return SheetError("google_protected", address=address)
+        return SheetError("google_protected", address=account.service_address())
+    if found := _NO_SUCH_RANGE.search(message):
+        return SheetError("google_tab_missing", tab=found[1].replace("''", "'"))
+    if "exceeds grid limits" in message:
+        return SheetError("google_outside")
     return SheetError("google_refused", status=status)
 
 

@@ -9,8 +9,9 @@ import pytest
 from accounts.models import Connection
 from batches import audit, couriers, dispatch
 from batches.exports import registry, remote
+from batches.google import wire
 from credits import audit as credits_audit
-from tests import fakes, sirv_server
+from tests import fakes, google_server, sirv_server
 from tests.batches import fetch_server, odd_tools, places
 
 
@@ -63,6 +64,17 @@ def s3(settings, _s3_server) -> Iterator[Any]:
     _s3_server.requests.clear()
     yield _s3_server
     _s3_server.reset()
+
+
+@pytest.fixture
+def cloud(settings, tmp_path, valkey, monkeypatch) -> Iterator[google_server.GoogleServer]:
+    """Google; the site has an account there, and doesn't wait long between two tries."""
+    monkeypatch.setattr(wire, "BACK_OFF", 0.01)
+    with google_server.serving() as running:
+        key = running.key_file(tmp_path)
+        settings.GOOGLE = {"credentials": str(key), **running.configuration}
+        settings.FETCH_ALLOW = [f"127.0.0.1:{running.port}", f"localhost:{running.port}"]
+        yield running
 
 
 @pytest.fixture

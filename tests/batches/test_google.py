@@ -1,7 +1,6 @@
 """Google Sheets: real gspread and google-auth against a Google on loopback that has its rules."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from django.core.cache import cache
@@ -10,7 +9,7 @@ from batches import google, messages
 from batches.google import SheetError, wire
 from batches.models import TokenBucket
 from tests import google_server
-from tests.google_server import Formula, GoogleServer, TabState, table
+from tests.google_server import Formula, TabState, table
 
 PRODUCTS = table(
     ["Image", "SKU"],
@@ -18,18 +17,6 @@ PRODUCTS = table(
     [],
     ["https://img.example.com/b.png", "13"],
 )
-
-
-@pytest.fixture
-def cloud(settings, tmp_path, valkey, monkeypatch) -> Iterator[GoogleServer]:
-    """Google; the site has an account there, and doesn't wait long between two tries."""
-    monkeypatch.setattr(wire, "BACK_OFF", 0.01)
-    with google_server.serving() as running:
-        key = running.key_file(tmp_path)
-        settings.GOOGLE = {"credentials": str(key), **running.configuration}
-        settings.FETCH_ALLOW = [f"127.0.0.1:{running.port}", f"localhost:{running.port}"]
-        cache.clear()
-        yield running
 
 
 @pytest.fixture
@@ -135,6 +122,19 @@ def test_a_tab_that_came_after_the_titles_were_read_is_found(db, cloud):
     with pytest.raises(SheetError) as refused:
         google.read_table(cloud.link(sheet), "Gone")
     assert code_of(refused) == "google_tab_missing"
+
+
+def test_what_is_remembered_of_a_sheet_may_be_out_of_date(db, cloud):
+    sheet = cloud.add(TabState("Shop", table(*PRODUCTS)))
+    tab = sheet.tabs[0]
+    google.tabs(cloud.link(sheet))
+    tab.title, tab.rows = "Products", 4
+
+    assert google.read_table(cloud.link(sheet), rows=10).tab == "Products"
+    tab.rows = 3
+    with google.editing(cloud.link(sheet)) as grid:
+        assert grid.rows([(1, 4), (4, 4)]) == [PRODUCTS[:2], []]
+        assert grid.columns([1, 0]) == [["SKU", "0012"], ["Image", PRODUCTS[1][0]]]
 
 
 def test_a_preview_reads_no_more_than_it_shows(db, cloud):
@@ -279,11 +279,11 @@ def test_a_token_that_ends_on_the_way_is_fetched_anew(db, cloud):
     sheet = cloud.add(TabState("Shop", table(*PRODUCTS)))
 
     with google.editing(cloud.link(sheet)) as grid:
-        grid.read(["A1:B2"])
+        grid.rows([(1, 2)])
         cloud.revoke()
-        found = grid.read(["A1:B2", "A4:B4", "A900:B900"])
+        found = grid.rows([(1, 2), (4, 4), (900, 5000), (2000, 2001)])
 
-    assert found == [PRODUCTS[:2], PRODUCTS[3:], []]
+    assert found == [PRODUCTS[:2], PRODUCTS[3:], [], []]
     assert cloud.kinds().count("token") == 2
 
 
@@ -450,6 +450,10 @@ def test_a_budget_that_is_used_up_is_told_in_seconds(db, cloud, monkeypatch):
     assert code_of(refused) == "google_busy"
     assert 0 < refused.value.retry_after <= 1.5
     assert "get" not in cloud.kinds()
+
+
+def test_no_minute_has_more_calls_than_google_takes_from_one_account():
+    assert wire.BURST + wire.PER_MINUTE <= 60
 
 
 def test_reads_and_writes_have_a_budget_each(db, cloud):
