@@ -78,5 +78,8 @@ class RowsExporter(Protocol):
     slug: str
     Options: type[serializers.Serializer]
 
-    def push(self, delivery: Delivery, items: Sequence[Item]) -> None:
-        """Write what is known of these items; the same items may come again."""
+    def push(self, delivery: Delivery, items: Sequence[Item]) -> Sequence[Item]:
+        """Write what is known of these items; gives those that have no place there any more.
+
+        The same items may come again.
+        """
