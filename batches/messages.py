@@ -156,6 +156,40 @@ TEXTS = {
     "store_name_too_long": _(
         "The path is longer than the account takes ({max}). Use a shorter name or folder."
     ),
+    "sheet_file_missing": _(
+        "The file {name} isn't here any more, so nothing can be written into a copy of it. "
+        "Take the results as a new file of the other kind, or as a ZIP."
+    ),
+    "workbook_damaged": _(
+        "This workbook is built in a way that we can't add columns to without risk, so it was "
+        "left alone. Take the results as CSV instead."
+    ),
+    "workbook_encrypted": _(
+        "This workbook is protected by a password, so nothing can be written into a copy of it. "
+        "Take the results as CSV instead."
+    ),
+    "workbook_signed": _(
+        "This workbook is signed, and a copy with more columns would lose the signature. "
+        "Take the results as CSV instead."
+    ),
+    "workbook_binary": _(
+        "This is a binary workbook (XLSB), which can't be written into. "
+        "Take the results as CSV instead."
+    ),
+    "workbook_tab_missing": _(
+        "The sheet “{tab}” isn't in this workbook. Take the results as CSV instead."
+    ),
+    "workbook_formulas": _(
+        "The column {column} has formulas in it, which would be lost. Rename it in the "
+        "workbook and import that, or take the results as CSV."
+    ),
+    "workbook_full": _(
+        "There is no room for more columns in this sheet. Take the results as CSV instead."
+    ),
+    "csv_damaged": _(
+        "This CSV file can't be taken apart, so nothing was written into a copy of it. "
+        "Take the results as an Excel file instead."
+    ),
     "sheet_empty": _(
         "There are no rows in this table, so there is nothing to run. Choose another sheet or file."
     ),
@@ -358,6 +392,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "google_refused": {"status": "?"},
     "google_column_lost": {"column": "?"},
     "google_rows_lost": {"rows": "?"},
+    "sheet_file_missing": {"name": "?"},
+    "workbook_tab_missing": {"tab": "?"},
+    "workbook_formulas": {"column": "?"},
     "sheet_kind": {"kind": _("foreign")},
     "sheet_too_large": {"size": _("Over 50"), "max": 50},
     "sheet_too_many_rows": {"max": 100_000},

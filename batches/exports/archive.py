@@ -114,10 +114,10 @@ class Archive:
             yield chunk
 
 
-def filename(batch: Batch) -> str:
-    """What the ZIP is called on the disk of whoever saves it."""
+def filename(batch: Batch, ending: str = ".zip") -> str:
+    """What a file of the whole batch is called on the disk of whoever saves it."""
     stem = str(batch).replace("/", "-").replace("\\", "-")
-    return clean_name(f"{stem}.zip")
+    return clean_name(f"{stem}{ending}")
 
 
 def response(batch: Batch, request: HttpRequest | Request) -> HttpResponseBase:

@@ -17,6 +17,8 @@ from batches.sources import columns
 from batches.states import ENDED, ItemState
 
 Values = dict[str, str | int]
+Row = tuple[int, Values]
+"""A 1-based row of a sheet, and what our columns say there."""
 
 ABOUT = ("name", "id", "source")
 """What says which image a row is about, where there is no sheet that says it."""
