@@ -6,12 +6,12 @@ The names of columns and states are fixed, so that a file can come back and be u
 import csv
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
+from functools import partial
 from typing import IO
 
-from django.conf import settings
 from django.db.models import F, Prefetch
-from django.urls import reverse
 
+from batches import links
 from batches.models import Batch, Item, Result
 from batches.sources import columns
 from batches.states import ENDED, ItemState
@@ -19,6 +19,7 @@ from batches.states import ENDED, ItemState
 Values = dict[str, str | int]
 Row = tuple[int, Values]
 """A 1-based row of a sheet, and what our columns say there."""
+Place = Callable[[Result], str]
 
 ABOUT = ("name", "id", "source")
 """What says which image a row is about, where there is no sheet that says it."""
@@ -48,19 +49,14 @@ def items(batch: Batch, *, by_line: bool = False) -> Iterator[Item]:
     return found.iterator(chunk_size=ITEMS_AT_ONCE)
 
 
-def address(result: Result) -> str:
-    """The absolute address of a result, for whatever leaves the site."""
-    place = reverse("batches:result", args=[result.item.uid])
-    query = f"?position={result.position}" if result.position else ""
-    return f"{settings.SITE_URL.rstrip('/')}{place}{query}"
-
-
-def values(item: Item, place: Callable[[Result], str] = address) -> Values:
+def values(item: Item, place: Place | None = None) -> Values:
     """What our columns say of an image; ``place`` says where a result of it is found.
 
+    Without it that is a signed link, for whatever leaves the site.
     Places of several results have spaces between them. Credits are a number. The time is when
     it ended, as ISO 8601 in UTC. What is not known is empty.
     """
+    place = place or partial(links.result_link, item=item)
     results = list(item.results.all()) if item.state == ItemState.DONE else []
     has_ended = item.state in ENDED
     ended_at = item.finished_at.astimezone(UTC) if item.finished_at and has_ended else None
@@ -98,7 +94,7 @@ class Table:
         self._writer.writerow([harmless(value) for value in row])
 
 
-def row(item: Item, place: Callable[[Result], str] = address) -> list[str | int]:
+def row(item: Item, place: Place | None = None) -> list[str | int]:
     """An image's line in a file of its own, as in `COLUMNS`."""
     known = about(item) | values(item, place)
     return [known[column] for column in COLUMNS]
