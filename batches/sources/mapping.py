@@ -140,27 +140,26 @@ def rows(
         for place, column in enumerate(columns)
         if (target := mapping.get(column, IGNORE)) != IGNORE
     }
-    status = next(
-        (place for place, column in enumerate(columns) if _is_status(column)), len(columns)
-    )
+    settings = {target: place for target, place in places.items() if target not in TARGETS}
     choices = _choices(tool)
+    status = next((place for place, name in enumerate(columns) if _is_status(name)), None)
     for row in table_rows:
         cells = row.cells + [""] * (len(columns) - len(row.cells))
         url = _address(cells, row.links, places[URL]) if URL in places else ""
-        given = {target: cells[place].strip() for target, place in places.items()}
+        own_id = cells[places[ID]].strip() if ID in places else ""
         yield Row(
             url=url,
-            name=given.get(NAME, "")[:LONGEST_NAME],
-            external_id=given.get(ID, "")[:LONGEST_ID],
+            name=cells[places[NAME]].strip()[:LONGEST_NAME] if NAME in places else "",
+            external_id=own_id[:LONGEST_ID],
             settings={
-                target: choices.get(target, {}).get(value.casefold(), value)
-                for target, value in given.items()
-                if value and target not in TARGETS
+                name: choices.get(name, {}).get(value.casefold(), value)
+                for name, place in settings.items()
+                if (value := cells[place].strip())
             },
-            problems=_problems(row, url, given.get(ID, "")),
+            problems=_problems(row, url, own_id),
             line=row.line,
             fields=dict(zip(columns, cells, strict=False)),
-            is_done=status < len(cells) and round_trip.is_done(cells[status]),
+            is_done=status is not None and round_trip.is_done(cells[status]),
         )
 
 
