@@ -455,8 +455,8 @@ def _end(delivery: Delivery, state: DeliveryState, *, claim: bool = False, **fie
                 ended.batch.owner,
                 outbox.DELIVERY_FINISHED,
                 {
-                    "id": str(ended.uid),
-                    "batch": str(ended.batch.uid),
+                    "delivery_id": str(ended.uid),
+                    "batch_id": str(ended.batch.uid),
                     "to": ended.to,
                     "status": ended.state,
                     "done": count.done,
