@@ -192,6 +192,7 @@ def _copied(source: Item, item: Item) -> list[Result]:
                 height=made.height,
                 bytes=made.bytes,
                 sha256=made.sha256,
+                crc32=made.crc32,
                 text=made.text,
                 notes=made.notes,
             )

@@ -225,6 +225,7 @@ def _entry(item: Item, *, name: str, result: Result | None) -> dict[str, Any]:
         "position": item.position,
         "source": item.source_url or item.name,
         "settings": item.settings,
+        "reused_from": str(item.reused_from) if item.reused_from else None,
         "sha256": result.sha256 if result else None,
         "bytes": result.bytes if result else None,
         "width": result.width if result else None,

@@ -124,9 +124,11 @@ def test_hostile_names_unpack_where_they_should_and_apart(batch, tmp_path):
 
 def test_the_manifest_lists_what_succeeded_and_what_failed(batch):
     good = done(batch, 1, "front.jpg", b"front")
-    Item.objects.filter(pk=good.pk).update(external_id="sku-1", settings={"model": "u2net"})
     bad = bare_item(
         batch, state=ItemState.FAILED, position=0, external_id="sku-0", error_code="file_empty"
+    )
+    Item.objects.filter(pk=good.pk).update(
+        external_id="sku-1", settings={"model": "u2net"}, reused_from=bad.uid
     )
     bare_item(batch, state=ItemState.FETCHED, position=2)
 
@@ -140,6 +142,7 @@ def test_the_manifest_lists_what_succeeded_and_what_failed(batch):
         "position": 0,
         "source": "http://a.example/",
         "settings": {},
+        "reused_from": None,
         "sha256": None,
         "bytes": None,
         "width": None,
@@ -151,6 +154,7 @@ def test_the_manifest_lists_what_succeeded_and_what_failed(batch):
     assert succeeded["bytes"] == len(found.read("front.png"))
     assert (succeeded["external_id"], succeeded["settings"]) == ("sku-1", {"model": "u2net"})
     assert succeeded["error"] is None
+    assert succeeded["reused_from"] == str(bad.uid)
     assert json.loads(found.read("manifest.json"))["batch"] == {
         "id": str(batch.uid),
         "name": "Autumn",
