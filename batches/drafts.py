@@ -39,6 +39,10 @@ class Started:
     uploads: Collection[str]
     refused: Collection[Refusal]
     addresses: Collection[str]
+    sheet: str = ""
+    """The uid of the sheet whose rows were started, if any were."""
+    sheet_line: int = 0
+    """Down to which of its rows; 0: all of them."""
 
 
 def contents(owner: User, tool: str) -> Contents:
@@ -117,6 +121,11 @@ def take_out(owner: User, tool: str, started: Started, fields: Mapping[str, Sequ
         left = [line for line in _joined(draft.fields, fields) if line not in gone]
         kept = {name: list(values) for name, values in fields.items()}
         kept |= {"urls": ["\n".join(left)], "batch_name": [""]}
+        if started.sheet and kept.get("sheet") == [started.sheet]:
+            kept["sheet_after"] = [str(started.sheet_line)]
+            if not started.sheet_line:
+                del kept["sheet"], kept["sheet_after"]
+            kept.pop("sheet_skip", None)
         Draft.objects.filter(pk=draft.pk).update(fields=kept)
 
 

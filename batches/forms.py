@@ -10,8 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.forms import Dressed
 from accounts.models import User
-from batches import addresses, drafts, intake, outbox
-from batches.models import Item, Original
+from batches import addresses, drafts, imports, intake, outbox
+from batches.models import Item, Original, Sheet
 from batches.names import clean_name
 from batches.refusals import Refusal
 from batches.sources.base import Row
@@ -48,6 +48,10 @@ class NewBatchForm(forms.Form):
     deliver_to = forms.CharField(required=False, max_length=60)
     """Where each result goes as its image finishes; empty: nowhere."""
     deliver_folder = forms.CharField(required=False, max_length=500)
+    sheet_skip = forms.BooleanField(required=False)
+    """Whether rows of the sheet that have problems may be left out."""
+    sheet_after = forms.IntegerField(min_value=0, required=False)
+    """Down to which row of the sheet all have been started before."""
     form_uid = forms.UUIDField(required=False)
     """Of this showing of the form: what is sent twice by mistake starts once."""
 
@@ -55,6 +59,8 @@ class NewBatchForm(forms.Form):
         super().__init__(*args, **kwargs)
         self._file_twins = 0
         self._lines: list[addresses.Line] = []
+        self.sheet: Sheet | None = None
+        self._sheet_rows: list[Row] = []
         self.duplicates = 0
         """Images that were given more than once; known after `rows`."""
 
@@ -95,8 +101,18 @@ class NewBatchForm(forms.Form):
         self.cleaned_data["refused"] += turned_away
         return turned_away
 
+    def lay(self, sheet: Sheet, rows: Iterable[Row]) -> None:
+        """Let rows of a sheet join the other images, behind them."""
+        self.sheet = sheet
+        self._sheet_rows = list(rows)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the rows of the sheet are more than can be taken in while somebody waits."""
+        return len(self._sheet_rows) > imports.AT_ONCE
+
     def rows(self) -> list[Row]:
-        """The images as rows; an address that comes twice is asked for once."""
+        """The images as rows; a pasted address that comes twice is asked for once."""
         rows = [Row(upload=uid) for uid in self.cleaned_data["uploads"]]
         rows += [
             Row(name=refusal.name, refusal=(refusal.code, refusal.params))
@@ -105,14 +121,22 @@ class NewBatchForm(forms.Form):
         self._lines = list(addresses.judged(self.cleaned_data["urls"]))
         singles = [line for line in self._lines if line.same_as is None]
         self.duplicates = self._file_twins + len(self._lines) - len(singles)
-        return rows + [Row(url=line.url, line=line.line) for line in singles]
+        pasted = [Row(url=line.url, line=line.line) for line in singles]
+        return [*rows, *pasted, *self._sheet_rows]
 
-    def started(self, rows: Iterable[Row]) -> drafts.Started:
-        """What these rows of the form take from the page."""
+    def started(self, rows: Iterable[Row], *, line: int | None = None) -> drafts.Started:
+        """What these rows of the form take from the page.
+
+        `line` is given for a long sheet: the last row that was started, 0 for all of them.
+        """
         rows = list(rows)
-        lines = {row.line for row in rows if row.url}
+        lines = {row.line for row in rows if row.url and not row.fields}
         refused = [(row.name, *row.refusal) for row in rows if row.refusal]
+        if line is None and (listed := [row.line or 0 for row in rows if row.fields]):
+            line = 0 if len(listed) == len(self._sheet_rows) else max(listed)
         return drafts.Started(
+            sheet=str(self.sheet.uid) if self.sheet and line is not None else "",
+            sheet_line=line or 0,
             uploads=[row.upload for row in rows if row.upload],
             refused=[Refusal(name, code, params) for name, code, params in refused],
             addresses=[line.typed for line in self._lines if (line.same_as or line.line) in lines],

@@ -1,6 +1,8 @@
 """The button that starts what is on a tool's page."""
 
 from collections.abc import Sequence
+from itertools import islice
+from typing import cast
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -16,12 +18,12 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 from rest_framework.serializers import ValidationError
 
-from batches import deliveries, drafts, lifecycle
+from batches import deliveries, drafts, imports, lifecycle
 from batches.forms import NewBatchForm
-from batches.models import Batch, Item, Original
+from batches.models import Batch, Item, Original, Sheet
 from batches.sources.base import Row
 from batches.states import ItemState
-from batches.views import delivering, drafting, tool_page
+from batches.views import delivering, drafting, sheeting, tool_page
 from batches.views.asking import tool_or_404, user_of
 from credits import ledger
 from tools.base import SettingsInvalid, Tool
@@ -57,6 +59,10 @@ def _new(request: HttpRequest, tool: Tool) -> HttpResponseBase:
         return _after_signing_in(request, tool)
     if not form.is_valid():
         return tool_page.with_problems(request, tool, form, status=422)
+    if "sheet_file" in request.FILES:  # without a script it comes with the form: to be seen first
+        errors, _share_with = sheeting.act(request, tool)
+        error = errors[0] if errors else _("Look at what the sheet's columns are, then start.")
+        return tool_page.as_left(request, tool, error=error, status=422)
     if not {"uploads", "refused"} & set(request.POST):
         form.put(drafts.contents(user_of(request), tool.slug))
     if turned_away := form.take_in(user_of(request), request.FILES.getlist("files")):
@@ -75,8 +81,7 @@ def _after_signing_in(request: HttpRequest, tool: Tool) -> HttpResponseBase:
 def _create(request: HttpRequest, tool: Tool, form: NewBatchForm) -> HttpResponseBase:
     """Make the batch and start it, or show the form again with what is in the way."""
     try:
-        rows = _chosen(form, limit=tool_page.limit_of(request))
-        batch, problems = _once(request, tool, form, rows)
+        batch, problems = _started(request, tool, form)
     except tool_page.TooMany as over:
         form.add_error(None, over.question)
         return tool_page.with_problems(request, tool, form, over=over, status=422)
@@ -98,6 +103,88 @@ def _create(request: HttpRequest, tool: Tool, form: NewBatchForm) -> HttpRespons
         return tool_page.with_problems(request, tool, form, status=422)
     _tell_what_was_left_out(request, form, problems)
     return redirect(batch)
+
+
+def _started(request: HttpRequest, tool: Tool, form: NewBatchForm) -> tuple[Batch, Sequence[str]]:
+    """The batch that the form starts, and what is wrong with some of its images."""
+    try:
+        _lay_sheet(request, tool, form)
+        if form.is_long:
+            return _import(request, tool, form), []
+    except sheeting.UNREADABLE as error:
+        raise lifecycle.Refused(sheeting.in_words(error)) from error
+    rows = _chosen(form, limit=tool_page.limit_of(request))
+    return _once(request, tool, form, rows)
+
+
+def _lay_sheet(request: HttpRequest, tool: Tool, form: NewBatchForm) -> None:
+    """Let the rows of the page's sheet join the other images.
+
+    Raises `lifecycle.Refused` where somebody has to say first what becomes of bad rows, and
+    `TableError`.
+    """
+    sheet = sheeting.of(request, request.POST)
+    if sheet is None:
+        return
+    sheeting.settle(request, tool, sheet)
+    after = form.cleaned_data["sheet_after"] or 0
+    if not form.cleaned_data["sheet_skip"]:
+        settings = tool.clean(request.POST)
+        if wrong := imports.check(sheet, tool, settings=settings, after=after).wrong:
+            text = ngettext(
+                "{n} row of the sheet has a problem. Mend it in the file and choose that again, "
+                "or skip the row.",
+                "{n} rows of the sheet have problems. Mend them in the file and choose that "
+                "again, or skip these rows.",
+                wrong,
+            )
+            raise lifecycle.Refused(text.format(n=wrong))
+    rows = imports.to_run(sheet, tool, after=after)
+    form.lay(sheet, islice(rows, imports.AT_ONCE + 1))
+
+
+def _import(request: HttpRequest, tool: Tool, form: NewBatchForm) -> Batch:
+    """A batch of more rows than can be taken in while somebody waits.
+
+    Raises `tool_page.TooMany` and what `imports.begin` raises.
+    """
+    sheet = cast("Sheet", form.sheet)
+    first = [row for row in form.rows() if not row.fields]
+    after = form.cleaned_data["sheet_after"] or 0
+    lines = [row.line or 0 for row in imports.to_run(sheet, tool, after=after)]
+    count, limit = len(first) + len(lines), tool_page.limit_of(request)
+    take = min(form.cleaned_data["take"] or count, count)
+    if take > limit:
+        raise tool_page.TooMany(count, limit)
+    uid = form.cleaned_data["form_uid"] or uuid4()
+    own = Batch.objects.visible_to(user_of(request))
+    if earlier := own.filter(uid=uid, sheet=sheet).first():
+        return earlier
+    with transaction.atomic():
+        batch = imports.begin(
+            user_of(request),
+            tool,
+            sheet,
+            settings=tool.clean(request.POST),
+            name=form.cleaned_data["batch_name"],
+            sample=form.cleaned_data["sample"] or 0,
+            skip_invalid=form.cleaned_data["sheet_skip"],
+            start=True,
+            first=first[:take],
+            take=take,
+            after=after,
+            uid=uid,
+        )
+        _have_delivered(batch, form)
+        _empty_page(request, tool, form, first[:take], line=_last_line(lines, take - len(first)))
+    return batch
+
+
+def _last_line(lines: Sequence[int], taken: int) -> int | None:
+    """Down to which row of the sheet the first `taken` are; 0: all, None: there are none."""
+    if taken <= 0:
+        return None
+    return lines[taken - 1] if taken < len(lines) else 0
 
 
 def _chosen(form: NewBatchForm, *, limit: int) -> list[Row]:
@@ -147,8 +234,12 @@ def _same_start(request: HttpRequest, tool: Tool, uid: UUID, rows: Sequence[Row]
     if batch is None or batch.settings != tool.clean(request.POST):
         return None
     items = batch.items.select_related("original").order_by("position")
-    started = [str(item.original.uid) if item.original else item.source_url for item in items]
-    return batch if started == [row.upload or row.url for row in rows] else None
+    started = [
+        item.line or (str(item.original.uid) if item.original else item.source_url)
+        for item in items
+    ]
+    wanted = [row.line if row.fields else row.upload or row.url for row in rows]
+    return batch if started == wanted else None
 
 
 def _make_and_start(
@@ -167,9 +258,10 @@ def _make_and_start(
             settings=tool.clean(request.POST),
             name=form.cleaned_data["batch_name"],
             skip_invalid=True,
+            sheet=form.sheet if any(row.fields for row in rows) else None,
         )
         problems = [
-            _problem(item, rows[item.position].line)
+            _problem(item, rows[item.position])
             for item in batch.items.filter(state=ItemState.FAILED).order_by("position")
         ]
         if len(problems) == len(rows):
@@ -191,9 +283,19 @@ def _have_delivered(batch: Batch, form: NewBatchForm) -> None:
         raise lifecycle.Refused(" ".join(delivering.problems(invalid))) from None
 
 
-def _empty_page(request: HttpRequest, tool: Tool, form: NewBatchForm, rows: Sequence[Row]) -> None:
-    """Take what has been started off the page; what came with the form and hasn't, stays."""
-    owner, started = user_of(request), form.started(rows)
+def _empty_page(
+    request: HttpRequest,
+    tool: Tool,
+    form: NewBatchForm,
+    rows: Sequence[Row],
+    *,
+    line: int | None = None,
+) -> None:
+    """Take what has been started off the page; what came with the form and hasn't, stays.
+
+    `line` says for a sheet whose rows are not all among `rows` how far it has been started.
+    """
+    owner, started = user_of(request), form.started(rows, line=line)
     waiting = set(form.cleaned_data["uploads"]) - set(started.uploads)
     if waiting:
         drafts.add(owner, tool.slug, Original.objects.visible_to(owner).filter(uid__in=waiting))
@@ -208,11 +310,12 @@ class NothingUsable(Exception):
         self.problems = list(problems)
 
 
-def _problem(item: Item, line: int | None) -> str:
+def _problem(item: Item, row: Row) -> str:
     """What is wrong with an image, and where it was given."""
-    if line is None:
+    if row.line is None:
         return f"{item.name}: {item.error}"
-    return _("Line {line}: {problem}").format(line=line, problem=item.error)
+    place = _("Row {line}: {problem}") if row.fields else _("Line {line}: {problem}")
+    return place.format(line=row.line, problem=item.error)
 
 
 def _tell_what_was_left_out(

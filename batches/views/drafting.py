@@ -25,6 +25,8 @@ from batches.views.uploads import shown
 from tools.base import Tool
 
 SESSION = "drafts"
+SHEET_FIELDS = ("sheet", "sheet_after", "sheet_skip")
+"""Which sheet lies on the page, how far it has been started, whether bad rows are left out."""
 MOST_TYPED = 2_000_000
 """Characters of a form that are kept: 10,000 long addresses."""
 MOST_TYPED_BY_STRANGERS = 200_000
@@ -116,7 +118,8 @@ def forget(request: HttpRequest, tool: Tool) -> None:
 
 def typed(request: HttpRequest, tool: Tool) -> drafts.Fields:
     """The fields of a tool's form that the request carries, as they were typed."""
-    names = ["urls", "batch_name", "deliver_to", "deliver_folder", *tool.Settings().fields]
+    page = ["urls", "batch_name", "deliver_to", "deliver_folder", *SHEET_FIELDS]
+    names = [*page, *tool.Settings().fields]
     return {name: request.POST.getlist(name) for name in names if name in request.POST}
 
 

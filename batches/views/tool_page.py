@@ -17,7 +17,7 @@ from batches import drafts
 from batches.forms import NewBatchForm
 from batches.models import Batch, Original
 from batches.refusals import Refusal
-from batches.views import delivering, drafting
+from batches.views import delivering, drafting, sheeting
 from batches.views.asking import user_of
 from batches.views.gallery import card_of
 from credits import ledger
@@ -66,6 +66,7 @@ def as_left(
         originals=found.originals,
         refused=found.refused,
         settings_form=_taken_over(request, tool) or _typed_settings(request, tool, found.fields),
+        panel=sheeting.panel(request, tool, found.fields),
         status=status,
     )
 
@@ -95,6 +96,7 @@ def with_problems(
         originals=originals,
         refused=refused,
         settings_form=_sent_settings(request, tool, invalid),
+        panel=sheeting.panel(request, tool, request.POST, at_once=True),
         status=status,
         short=short,
         fitting=_fitting(tool, request, short) if short else 0,
@@ -117,6 +119,7 @@ def _render(
     originals: Sequence[Original],
     refused: Sequence[Refusal],
     settings_form: ToolSettings | Mapping[str, Any],
+    panel: sheeting.Panel,
     status: int = 200,
     **problems: Any,
 ) -> TemplateResponse:
@@ -129,6 +132,7 @@ def _render(
         "originals": originals,
         "refused": refused,
         "settings_form": settings_form,
+        "panel": panel,
         "card": card_of(tool),
         "price": price,
         "price_from": min([price, *(rule["credits"] for rule in tool.price_rules())]),

@@ -8,6 +8,7 @@ import { listen } from "./adding/choosing.js";
 import { showCost } from "./adding/cost.js";
 import { pickFrom } from "./adding/library.js";
 import { saving } from "./adding/saving.js";
+import { chooseSheet, isSheet, listenToSheet, sheetOnPage } from "./adding/sheet.js";
 import { shrink } from "./adding/shrinking.js";
 import { takeSlot } from "./adding/slots.js";
 import { Uploads } from "./adding/uploads.js";
@@ -92,7 +93,13 @@ async function shrinkIt(picture) {
   uploads.replace(picture, smaller);
 }
 
-function take(chosen, left) {
+function take(dropped, left) {
+  const [sheet] = isGuest ? [] : dropped.filter(isSheet);
+  const chosen = sheet ? dropped.filter((file) => !isSheet(file)) : dropped;
+  if (sheet) {
+    go("sheet");
+    chooseSheet(sheet);
+  }
   skipped = left;
   samplesFailed = "";
   if (toReplace && chosen.length === 1) uploads.replace(toReplace, chosen[0]);
@@ -145,7 +152,7 @@ function counts() {
 }
 
 /** What keeps the batch from starting, and nothing when it can. */
-function inTheWay({ usable, lost, ghosts }) {
+function inTheWay({ usable, lost, ghosts }, sheet) {
   const onTheWay = uploads.onTheWay;
   if (onTheWay) {
     const total = uploads.sent + onTheWay;
@@ -158,13 +165,17 @@ function inTheWay({ usable, lost, ghosts }) {
   const checking = addresses.checking;
   if (checking.open) return say("checkingSome", checking);
   if (addresses.isUnread) return say("checkingText");
-  if (!usable) return say("empty");
+  if (sheet?.isReading) return say("readingSheet");
+  if (sheet?.isUnusable) return say("sheetUnusable");
+  if (sheet?.isUndecided) return say("sheetUndecided", { n: sheet.wrong });
+  if (!usable && !sheet?.usable) return say("empty");
   return "";
 }
 
 function tell() {
   const found = counts();
-  const why = inTheWay(found);
+  const sheet = sheetOnPage();
+  const why = inTheWay(found, sheet);
   const { usable, refused, ghosts, lost } = found;
   const { onTheWay, halted } = uploads;
   const checking = addresses.checking.open;
@@ -173,6 +184,7 @@ function tell() {
   if (onTheWay) words.push(say("sending", { done: uploads.sent, total: uploads.sent + onTheWay }));
   else if (checking) words.push(say("checkingSome", addresses.checking));
   else if (usable) words.push(say("allReady", { n: usable }));
+  if (sheet?.usable) words.push(say("sheetRows", { n: sheet.usable }));
   const problems = refused + ghosts + lost + addresses.wrong;
   if (!onTheWay && problems) words.push(say("problems", { n: problems }));
   const joined = uploads.joined + addresses.joined;
@@ -191,15 +203,16 @@ function tell() {
   byId("pause").hidden = isPaused;
   byId("resume").hidden = !isPaused;
 
-  const images = usable + onTheWay + checking;
-  const all = images + addresses.wrong;
+  const images = usable + onTheWay + checking + (sheet?.usable ?? 0);
+  const wrong = addresses.wrong + (sheet?.wrong ?? 0);
+  const all = images + wrong;
   byId("over").hidden = all <= limit;
   if (all > limit) put(byId("over").lastElementChild, say("over", { n: all - limit, all, limit }));
   if (!isGuest) byId("start-unchecked").hidden = !checking || Boolean(onTheWay);
   if (!isGuest) byId("samples").hidden = grid.all.length > 0 || byId("urls").value.trim() !== "";
   form.toggleAttribute("data-filled", grid.all.length > 0);
 
-  showCost(images, why, { wrong: addresses.wrong, starting });
+  showCost(images, why, { wrong, sheet, starting });
 }
 
 // --- Beginnings -------------------------------------------------------------------------
@@ -208,17 +221,30 @@ function choose(way) {
   for (const panel of form.querySelectorAll("[data-way]")) panel.hidden = panel.dataset.way !== way;
 }
 
+function go(way) {
+  form.querySelector(`input[name=way][value=${way}]`).checked = true;
+  choose(way);
+}
+
 form.dataset.live = "";
 for (const radio of form.querySelectorAll("input[name=way]")) {
   radio.addEventListener("change", () => choose(radio.value));
 }
 const hasUrls = byId("urls").value.trim() !== "";
-const first = hasUrls && !grid.all.some(({ kind }) => kind === "file") ? "urls" : "upload";
-form.querySelector(`input[name=way][value=${first}]`).checked = true;
-choose(first);
+const hasFiles = grid.all.some(({ kind }) => kind === "file");
+go(
+  hasFiles
+    ? "upload"
+    : sheetOnPage() || location.hash === "#sheet"
+      ? "sheet"
+      : hasUrls
+        ? "urls"
+        : "upload",
+);
 if (hasUrls) addresses.judge();
 
 form.addEventListener("input", tell);
+listenToSheet(tell);
 files.addEventListener("cancel", () => {
   toReplace = null;
 });

@@ -16,24 +16,34 @@ for (const [where, kind] of [
 
 const byId = (id) => document.getElementById(id);
 
+/** What all of it costs: rows of a sheet may have settings, and so prices, of their own. */
+function costOf(images, sheet) {
+  if (sheet?.credits == null) return images * unit;
+  const unseen = sheet.usable - sheet.judged; // the server looks at the first ones only
+  return (images - sheet.usable + unseen) * unit + sheet.credits;
+}
+
 /**
  * Show cost and buttons for `images` that can be started.
  * `why`: what is in the way, for people; nothing when it can start. `wrong`: lines that can't be
- * used; they cost nothing, but they come along and take a place.
+ * used; they cost nothing, but they come along and take a place. `sheet`: that of the page.
  */
-export function showCost(images, why, { wrong, starting }) {
+export function showCost(images, why, { wrong, sheet, starting }) {
   const { limit, available } = form.dataset;
   const isGuest = available === undefined;
-  const affordable = isGuest || !unit ? images : Math.floor(Number(available) / unit);
+  const cost = costOf(images, sheet);
+  const each = images ? cost / images : unit;
+  const affordable = isGuest || !each ? images : Math.floor(Number(available) / each);
   const isOver = images + wrong > Number(limit);
   const now = Math.min(images, Number(limit), affordable);
-  const cost = images * unit;
   const isShort = images > 0 && affordable < Math.min(images, Number(limit));
 
   byId("costs").hidden = false;
   put(
     byId("cost").firstElementChild,
-    `${say("images", { n: images })} × ${say("credits", { n: unit })}`,
+    each === unit
+      ? `${say("images", { n: images })} × ${say("credits", { n: unit })}`
+      : say("images", { n: images }),
   );
   put(byId("cost").lastElementChild, figure(cost));
   if (!isGuest) {
@@ -48,7 +58,10 @@ export function showCost(images, why, { wrong, starting }) {
   if (!start) return;
   // A part of the images: as many as the credits do, or as one batch takes. The rest stays here.
   const isPart = now < images || isOver;
-  const figures = { n: now, credits: say("credits", { n: now * unit }) };
+  const figures = {
+    n: now,
+    credits: say("credits", { n: now < images ? Math.ceil(now * each) : cost }),
+  };
   put(
     start,
     now === 0
