@@ -41,6 +41,7 @@ class UserAdmin(DjangoUserAdmin):
             _("Rights"),
             {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},
         ),
+        (_("Limits"), {"fields": ("batch_images",)}),
         (
             _("Dates"),
             {"fields": ("created_at", "email_verified_at", "last_login", "erased_at")},

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings as site
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import F, Max, Min, Q, Sum
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -34,7 +34,7 @@ from batches import (
     sheets,
     storage,
 )
-from batches.models import Batch, Delivery, Item, Original, Result, Sheet
+from batches.models import Batch, Delivery, Item, ItemQuerySet, Original, Result, Sheet
 from batches.models.deliveries import OPEN, DeliveryState
 from batches.patterns import PatternInvalid
 from batches.sources.base import Row
@@ -45,6 +45,8 @@ from tools.base import Tool
 
 RELEASE_CHUNK = 100
 """Items cancelled in one transaction: short enough that nobody waits long for the account."""
+MOVE_CHUNK = 5000
+"""Items that one statement moves when a batch starts."""
 MOST_LOSSES = 5
 """Workers that one item may lose before it fails."""
 MOST_REMEMBERED = 50
@@ -233,9 +235,12 @@ def start(batch: Batch, *, sample: int | None = None) -> Batch:
         if sample is not None:
             batch.sample = sample
             Batch.objects.filter(pk=batch.pk).update(sample=sample)
-        pending = batch.items.filter(state=ItemState.PENDING).order_by("position")
-        ids = list(pending.values_list("pk", flat=True)[: batch.sample or None])
-        _hold_and_move(batch, ids, key=f"start:{batch.uid}", attempt=1)
+        pending = batch.items.filter(state=ItemState.PENDING)
+        if batch.sample:
+            after = pending.order_by("position")[batch.sample : batch.sample + 1]
+            if end := after.first():
+                pending = pending.filter(position__lt=end.position)
+        _hold_and_move(batch, pending, key=f"start:{batch.uid}", attempt=1)
         Batch.objects.filter(pk=batch.pk).advance(BatchState.RUNNING, started_at=timezone.now())
     return _after(batch)
 
@@ -251,8 +256,8 @@ def approve(batch: Batch, *, settings: Mapping[str, Any] | None = None) -> Batch
         batch = _lock(batch, {BatchState.SAMPLED}, _("There is no finished sample to approve."))
         if settings is not None:
             _change_settings(batch, settings)
-        ids = list(batch.items.filter(state=ItemState.PENDING).values_list("pk", flat=True))
-        _hold_and_move(batch, ids, key=f"approve:{batch.uid}", attempt=1)
+        pending = batch.items.filter(state=ItemState.PENDING)
+        _hold_and_move(batch, pending, key=f"approve:{batch.uid}", attempt=1)
         Batch.objects.filter(pk=batch.pk).advance(BatchState.RUNNING)
     return _after(batch)
 
@@ -294,6 +299,12 @@ def cancel(batch: Batch) -> Batch:
 
 def finish_cancelling(batch: Batch) -> Batch:
     """Release what is open, in chunks. Also goes on where a process died half way."""
+    # Nothing is held for these and nobody has them in hand: no account is needed.
+    unpaid = batch.items.filter(state=ItemState.PENDING, hold=None)
+    while (first := unpaid.aggregate(n=Min("position"))["n"]) is not None:
+        unpaid.filter(position__lt=first + MOVE_CHUNK).advance(
+            ItemState.CANCELLED, finished_at=timezone.now()
+        )
     open_states = [ItemState.PENDING, *ON_HOLD]
     while True:
         with transaction.atomic():
@@ -409,9 +420,10 @@ def retry(
             ],
             batch_size=100,
         )
+        # Those have no error any more; all others that have failed have one.
         _hold_and_move(
             batch,
-            [item.pk for item in chosen],
+            batch.items.filter(state=ItemState.FAILED, error_code=""),
             key=f"retry:{batch.uid}:{chosen[0].uid}:{chosen[0].generation}",
         )
         if batch.state in {BatchState.FINISHED, BatchState.SAMPLED}:
@@ -702,18 +714,27 @@ def _lock(batch: Batch, states: Collection[BatchState], otherwise: str) -> Batch
     return locked
 
 
-def _hold_and_move(batch: Batch, ids: Sequence[int], *, key: str, **fields: Any) -> None:
-    """Hold the items' prices, then let them wait for downloads or, if all is here, an engine."""
-    items = Item.objects.filter(pk__in=ids)
-    total = items.aggregate(n=Sum("held_price"))["n"] or 0
+def _hold_and_move(batch: Batch, items: ItemQuerySet, *, key: str, **fields: Any) -> None:
+    """Hold the items' prices, then let them wait for downloads or, if all is here, an engine.
+
+    Works by stretches of positions, so that no statement takes long however many there are.
+    """
+    found = items.aggregate(n=Sum("held_price"), first=Min("position"), last=Max("position"))
+    total = found["n"] or 0
     _refuse_over_cap(batch, total)
+    if found["first"] is None:
+        return
     hold_id = None
     if total:
         hold_id = ledger.hold(batch.owner, total, key=key, reference=batch.reference).pk
-    if not setting_images.unfetched(batch):
-        items.filter(original__isnull=False).advance(ItemState.FETCHED, hold_id=hold_id, **fields)
-    # What has moved to `fetched` can't move to `queued`: these are the others.
-    items.advance(ItemState.QUEUED, hold_id=hold_id, **fields)
+    ready = not setting_images.unfetched(batch)
+    for first in range(found["first"], found["last"] + 1, MOVE_CHUNK):
+        stretch = items.filter(position__gte=first, position__lt=first + MOVE_CHUNK)
+        if ready:
+            has_original = stretch.filter(original__isnull=False)
+            has_original.advance(ItemState.FETCHED, hold_id=hold_id, **fields)
+        # What has moved to `fetched` is none of these any more: these are the others.
+        stretch.advance(ItemState.QUEUED, hold_id=hold_id, **fields)
 
 
 def _refuse_over_cap(batch: Batch, total: int) -> None:

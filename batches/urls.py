@@ -77,6 +77,7 @@ urlpatterns = [
     path("batches/<uuid:uid>/progress/", watching.poll, name="poll"),
     path("batches/<uuid:uid>/cards/", watching.cards, name="cards"),
     path("batches/<uuid:uid>/start/", watching.start, name="start"),
+    path("batches/<uuid:uid>/import-rest/", watching.import_rest, name="import_rest"),
     path("batches/<uuid:uid>/approve/", watching.approve, name="approve"),
     path("batches/<uuid:uid>/pause/", watching.pause, name="pause"),
     path("batches/<uuid:uid>/resume/", watching.resume, name="resume"),

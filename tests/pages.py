@@ -5,6 +5,7 @@ and dark, on a desk and on a phone), from right to left, and in a language that 
 left untranslated. `tests/studio/test_security_headers.py` fails while a page is missing here.
 """
 
+import io
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from django.urls.resolvers import RoutePattern
 from django.utils import timezone
 
 from accounts.models import Connection, ConnectionKind, User, create_key
-from batches import drafts, folders, intake, library, storage, webhooks
+from batches import drafts, folders, intake, library, sheets, storage, webhooks
 from batches.models import (
     Asset,
     Batch,
@@ -85,6 +86,7 @@ class World:
             *(folder.name for folder in self.person.folders.all()),
             *self.person.assets.values_list("alt_text", flat=True),
             *self.person.tags.values_list("name", flat=True),
+            *("autumn.csv", "photo", "ftp://x", "14 & 15", *SHEET.replace("\n", ",").split(",")),
             *filter(None, map(examples.said, registry.all())),
             *(language for _code, language in alt_text.LANGUAGES),
         ]
@@ -103,7 +105,25 @@ STATES: dict[str, tuple[BatchState, list[ItemState]]] = {
     "problems": (BatchState.FINISHED, [ItemState.DONE] * 4 + [ItemState.FAILED] * 3),
     "failed": (BatchState.FINISHED, [ItemState.FAILED] * 2),
     "cancelled": (BatchState.CANCELLED, [ItemState.DONE] * 2 + [ItemState.CANCELLED] * 3),
+    "importing": (BatchState.IMPORTING, [ItemState.PENDING] * 3),
+    "draft": (BatchState.DRAFT, []),
 }
+
+PLANS = {
+    "importing": {"rows": 12_000, "errors": []},
+    "draft": {
+        "rows": 12_000,
+        "errors": [
+            {"line": 14, "column": "photo", "value": "ftp://x", "code": "x", "detail": "14 & 15"}
+        ],
+    },
+}
+"""Of batches that are made of a long sheet."""
+
+UNPAID = {BatchState.READY, BatchState.IMPORTING, BatchState.DRAFT}
+
+SHEET = "photo,strength & more\nhttps://shop.example.com/1.png,3\nmug,4\n"
+SHEET_TOOL = "add-shadow"
 
 SINGLES: dict[str, tuple[BatchState, list[ItemState]]] = {
     "done": (BatchState.FINISHED, [ItemState.DONE]),
@@ -139,12 +159,16 @@ def build(photos: Sequence[bytes] = (), cutouts: Sequence[bytes] = ()) -> World:
     for number, (name, (state, items)) in enumerate(STATES.items()):
         called = f"{number} {name} & <mugs> with-a-name-that-does-not-want-to-end"
         world.batches[name] = _batch_of(world, called, state, items, results)
+    for name, plan in PLANS.items():
+        Batch.objects.filter(pk=world.batches[name].pk).update(plan=plan)
     for name, (state, items) in SINGLES.items():
         world.singles[name] = _batch_of(world, f"one {name}", state, items, results, single=True)
     fill_library(world)
     world.deliveries = _deliveries_of(world, world.batches["finished"])
     keep_draft(world)
     _connect(world)
+    sheet = sheets.keep(world.person, io.BytesIO(SHEET.encode()), "autumn.csv")
+    drafts.save_fields(world.person, SHEET_TOOL, {"sheet": [str(sheet.uid)]})
     create_key(world.person, name="The shop's own system")
     world.webhook = _webhook(world.person)
     return world
@@ -265,7 +289,7 @@ def _batch_of(
         settings=registry.get(TOOL).defaults(),
     )
     hold = None
-    if state != BatchState.READY:
+    if state not in UNPAID:
         hold = ledger.hold(world.person, len(items), key=name, reference=batch.reference)
     for position, item_state in enumerate(items):
         item = _item(world, batch, position, item_state, hold=hold)
@@ -368,6 +392,7 @@ LOOKS = [
     Look("gallery-signed-out", "batches:gallery", STRANGER),
     Look("gallery", "batches:gallery"),
     Look("tool", "batches:new", PERSON, _tool),
+    Look("tool-sheet", "batches:new", PERSON, _other(SHEET_TOOL)),
     Look("tool-draft", "batches:new", NEWCOMER, _tool),
     *(
         Look(f"tool-{slug}", "batches:single", PERSON, _other(slug))

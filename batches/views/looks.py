@@ -140,6 +140,7 @@ def look(request: HttpRequest, batch: Batch, query: QueryDict, seen: Seen) -> di
         "took": wording.took(batch),
         "credits": balance,
         "may_retry": batch.state in RETRYABLE,
+        "importing": _importing(batch, counts),
         "retryable": retryable,
         "failed_groups": groups if triage_shown else [],
         "failed_total": len(failed),
@@ -186,6 +187,32 @@ def _narrowed(query: QueryDict) -> tuple[str, str]:
     return show, query.get("cause", "")[:200] if show == "failed" else ""
 
 
+@dataclass(frozen=True)
+class Importing:
+    """How far a sheet's import is, or what it came to."""
+
+    rows: int
+    """All images that the batch is to have."""
+    taken: int
+    problems: Sequence[Mapping[str, Any]]
+    halted: str
+    """Why the batch that is ready was not started."""
+
+    @property
+    def percent(self) -> int:
+        """0 to 100."""
+        return self.taken * 100 // (self.rows or 1)
+
+
+def _importing(batch: Batch, counts: progress.Progress) -> Importing | None:
+    """What the page says of an import; nothing for a batch that was not imported."""
+    if not batch.plan:
+        return None
+    plan = batch.plan
+    problems = plan.get("errors", [])
+    return Importing(plan.get("rows", 0), counts.total, problems, plan.get("halted", ""))
+
+
 def _place(show: str, cause: str, number: int) -> dict[str, Any]:
     everything = (("show", show), ("cause", cause), ("page", number))
     return {key: value for key, value in everything if value not in ("", 1)}
@@ -216,7 +243,9 @@ def _grid(
 ) -> dict[str, Any]:
     """The cards that a page does not show as they are, and where all of them are."""
     items = _items(batch, show=show, cause=cause, failed=failed)
-    if seen.marks and not show:
+    if batch.state == BatchState.IMPORTING:
+        items = items.none()  # rows come and may go again: they are shown when all are in
+    elif not show and any(True for marks in seen.marks.values() for _mark in _read(marks)):
         return _changed(batch, seen)
     if cause:
         total = sum(failure.key == cause for failure in failed)
@@ -227,6 +256,8 @@ def _grid(
             "review": counts.needs_review,
             "failed": counts.failed,
         }.get(show, counts.total)
+    if batch.state == BatchState.IMPORTING:
+        total = 0
     pages = max(1, ceil(total / CARDS_PER_PAGE))
     number = min(max(1, whole_number(query.get("page"))), pages)
     first = (number - 1) * CARDS_PER_PAGE
@@ -252,7 +283,9 @@ def _grid(
 
 def _changed(batch: Batch, seen: Seen) -> dict[str, Any]:
     """Those of the cards which a page has that look different by now."""
-    by_position = {mark.position: mark for mark in _states(batch.items.order_by("position"))}
+    loaded = [position for marks in seen.marks.values() for position, _look in _read(marks)]
+    items = batch.items.filter(position__in=loaded)  # the page has these; there may be far more
+    by_position = {mark.position: mark for mark in _states(items.order_by("position"))}
     head = _head(batch)
     changed: list[int] = []
     stretches: list[Stretch] = []

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
-from batches import lifecycle, triage
+from batches import imports, lifecycle, triage
 from batches import messages as wording
 from batches.exports import archive
 from batches.forms import Refusal, receive
@@ -71,6 +71,13 @@ def cards(request: HttpRequest, uid: UUID) -> HttpResponseBase:
 def start(request: HttpRequest, uid: UUID) -> HttpResponseBase:
     """Start a batch that was made but not started."""
     return _act(request, uid, lifecycle.start)
+
+
+@require_POST
+@signed_in
+def import_rest(request: HttpRequest, uid: UUID) -> HttpResponseBase:
+    """Import a sheet again whose rows were refused, without those that can't be used."""
+    return _act(request, uid, imports.again)
 
 
 @require_POST

@@ -17,6 +17,7 @@ from batches.sources.base import Row
 from batches.states import BatchState, ItemState
 from credits import ledger
 from tests.factories import bare_batch, bare_item, give, make_batch, make_original
+from tools import registry
 from tools.base import SettingsInvalid
 from tools.engines import images
 
@@ -1128,3 +1129,46 @@ def test_somebody_elses_original_is_no_repair(alice, bob, fake_tool):
 
     item.refresh_from_db()
     assert (item.state, item.original) == (ItemState.FAILED, None)
+
+
+# --- Many items -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sample", [0, 4])
+def test_a_long_batch_moves_by_stretches(alice, monkeypatch, sample):
+    monkeypatch.setattr(lifecycle, "MOVE_CHUNK", 3)
+    batch = make_batch(alice, 8)
+
+    batch = lifecycle.start(batch, sample=sample)
+
+    moved = [item.position for item in batch.items.exclude(hold=None).order_by("position")]
+    assert moved == list(range(sample or 8))
+    assert set(batch.items.filter(position__in=moved).values_list("state", flat=True)) == {
+        ItemState.FETCHED
+    }
+
+
+def test_what_nobody_has_paid_for_is_cancelled_by_stretches(alice, monkeypatch):
+    monkeypatch.setattr(lifecycle, "MOVE_CHUNK", 3)
+    batch = make_batch(alice, 8)
+
+    batch = lifecycle.cancel(batch)
+
+    assert batch.state == BatchState.CANCELLED
+    assert batch.items.filter(state=ItemState.CANCELLED).count() == 8
+
+
+def test_retrying_some_leaves_the_other_failures_as_they_are(alice):
+    batch = bare_batch(alice, state=BatchState.FINISHED, settings=registry.get("fake").defaults())
+    first, other = (
+        bare_item(batch, position=n, state=ItemState.FAILED, error_code="file_damaged")
+        for n in range(2)
+    )
+    give(alice, 10)
+
+    lifecycle.retry(batch, items=[first.uid])
+
+    first.refresh_from_db()
+    other.refresh_from_db()
+    assert (first.state, other.state) == (ItemState.QUEUED, ItemState.FAILED)
+    assert other.error_code == "file_damaged"

@@ -10,7 +10,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from batches import drafts, imports, sheets
 from batches.models import Batch, Sheet
 from batches.states import BatchState, ItemState
+from credits import ledger
 from tests.factories import give, make_original
+from tools import registry
 
 pytestmark = pytest.mark.usefixtures("fake_tool", "media", "valkey", "no_welcome", "sound")
 
@@ -290,3 +292,52 @@ def test_strangers_are_asked_to_sign_in(client, db):
     assert "/login/" in put(client, htmx=False).url
     assert "Sign in to use a spreadsheet" in words(client.get(PAGE))
     assert not Sheet.objects.exists()
+
+
+# --- The page of a batch that is imported -----------------------------------------------
+
+
+@pytest.fixture
+def imported(alice_here, monkeypatch) -> Batch:
+    """A batch of three rows, one of them bad, that is to be imported in the background."""
+    monkeypatch.setattr(imports, "AT_ONCE", 2)
+    put(alice_here)
+    sheet = the_sheet()
+    return imports.begin(sheet.owner, registry.get("fake"), sheet, start=True)
+
+
+def test_an_import_says_how_far_it_is_and_shows_its_cards_when_all_are_in(alice_here, imported):
+    page = alice_here.get(imported.get_absolute_url())
+    assert "0 of 3 rows are in" in words(page)
+    assert page.context["cards"] == []
+
+    imports.run(imported.pk)
+    imports.again(imported)
+    imports.run(imported.pk)
+    poll = alice_here.get(page.context["poll_url"] + "&m1=0", headers={"HX-Request": "true"})
+
+    assert [card.line for card in poll.context["cards"]] == [2, 3, 4]
+
+
+def test_a_draft_names_the_bad_rows_and_goes_on_without_them(alice_here, imported):
+    imports.run(imported.pk)
+
+    page = alice_here.get(imported.get_absolute_url())
+    assert "Row 4 , photo:" in words(page)
+    assert "Go on without these rows" in words(page)
+    alice_here.post(f"{imported.get_absolute_url()}import-rest/")
+
+    imported.refresh_from_db()
+    assert imported.state == BatchState.IMPORTING
+
+
+def test_a_batch_that_could_not_be_paid_for_says_so(alice_here, alice, imported):
+    imports.run(imported.pk)
+    imports.again(imported)
+    ledger.hold(alice, 100, key="elsewhere", reference="elsewhere")
+
+    imports.run(imported.pk)
+
+    assert "Not enough credits: 4 needed, 0 left." in words(
+        alice_here.get(imported.get_absolute_url())
+    )
