@@ -28,7 +28,7 @@ from django.utils.translation import ngettext
 from batches import lifecycle, progress, storage
 from batches import messages as wording
 from batches.exports import archive
-from batches.models import Batch, Item, Result
+from batches.models import Asset, Batch, Item, Result
 from batches.states import ItemState
 from credits import ledger
 from tools.base import SettingsInvalid
@@ -369,6 +369,30 @@ class ItemAdmin(ReadOnlyAdmin):
     def error(self, item: Item) -> str:
         """Why it failed, in the words that its owner reads."""
         return item.error
+
+
+@admin.register(Asset)
+class AssetAdmin(ReadOnlyAdmin):
+    """What people keep: its figures, not its pictures."""
+
+    list_display = ("name", "owner", "tool", "format", "bytes", "created_at", "trashed_at")
+    list_select_related = ("owner",)
+    list_filter = ("tool", "format", "created_at", ("trashed_at", admin.EmptyFieldListFilter))
+    search_fields = ("name", "owner__email", "uid")
+    search_help_text = _("Name, owner's address, or id")
+    fields = (
+        "uid", "owner", "folder", "name", "alt_text", "favourite", "format", "width", "height",
+        "bytes", "sha256", "key", "tool", "source_sha256", "origin", "created_at", "updated_at",
+        "trashed_at",
+    )  # fmt: skip
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Asset], search_term: str
+    ) -> tuple[QuerySet[Asset], bool]:
+        """An id is looked up by itself."""
+        if uid := _uuid(search_term):
+            return queryset.filter(uid=uid), False
+        return super().get_search_results(request, queryset, search_term)
 
 
 def _failures() -> dict[str, Any]:

@@ -132,6 +132,7 @@ class Asset(models.Model):
         """The library lists by owner and folder, newest first."""
 
         indexes = [
+            models.Index(fields=["owner", "-created_at"], name="asset_by_owner"),
             models.Index(fields=["owner", "folder", "-created_at"], name="asset_by_folder"),
             models.Index(fields=["owner", "source_sha256"], name="asset_by_source"),
             models.Index(

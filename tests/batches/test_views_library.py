@@ -450,3 +450,15 @@ def test_strangers_sign_in_first(client, alice):
     assert client.post(ACT, {"verb": "trash", "asset": asset.uid}).status_code == 302
     asset.refresh_from_db()
     assert asset.trashed_at is None
+
+
+def test_staff_read_figures_and_change_nothing(client, staff, alice):
+    asset = kept(alice, 1)
+    client.force_login(staff)
+    rows = reverse("admin:batches_asset_changelist")
+    row = reverse("admin:batches_asset_change", args=[asset.pk])
+
+    assert "photo-1.png" in client.get(rows, {"q": str(asset.uid)}).content.decode()
+    assert "photo-1.png" not in client.get(rows, {"q": "somebody"}).content.decode()
+    assert client.get(row).status_code == 200
+    assert client.post(row, {"name": "x"}).status_code == 403
