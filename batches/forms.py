@@ -1,5 +1,6 @@
 """The form of a new batch: which images, under which name. The settings are the tool's own."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.forms import Dressed
 from accounts.models import User
-from batches import addresses, drafts, imports, intake, outbox
+from batches import addresses, drafts, imports, intake, outbox, patterns
 from batches.models import Item, Original, Sheet
 from batches.names import clean_name
 from batches.refusals import Refusal
@@ -42,6 +43,21 @@ class NewBatchForm(forms.Form):
     urls = forms.CharField(label=_("Addresses, one per line"), required=False, strip=False)
     uploads = forms.CharField(required=False)
     refused = forms.CharField(required=False)
+    name_pattern = forms.CharField(
+        label=_("Names of the results"), max_length=patterns.LONGEST, required=False
+    )
+    anew = forms.BooleanField(label=_("Run everything anew"), required=False)
+    """Also what an earlier result could serve, and each duplicate by itself."""
+    twice = forms.ChoiceField(
+        label=_("Addresses given twice"),
+        choices=[
+            ("deliver", _("Process once, deliver to all")),
+            ("leave", _("Leave them out")),
+        ],
+        required=False,
+    )
+    folders = forms.CharField(required=False, strip=False)
+    """Where uploads lay below what was chosen: a JSON object of ids and paths."""
     sample = forms.IntegerField(min_value=1, required=False)
     take = forms.IntegerField(min_value=1, required=False)
     """Start so many of the images, the first ones; the others stay on the page."""
@@ -62,7 +78,7 @@ class NewBatchForm(forms.Form):
         self.sheet: Sheet | None = None
         self._sheet_rows: list[Row] = []
         self.duplicates = 0
-        """Images that were given more than once; known after `rows`."""
+        """Images that were given more than once and are left out; known after `rows`."""
 
     def clean_uploads(self) -> list[str]:
         """Ids of originals, each once, in the order in which they were chosen."""
@@ -78,6 +94,16 @@ class NewBatchForm(forms.Form):
         """Files that were turned away."""
         found = map(Refusal.from_token, self.cleaned_data["refused"].split())
         return [refusal for refusal in found if refusal]
+
+    def clean_folders(self) -> dict[str, str]:
+        """Folders by the ids of uploads; nothing where it makes no sense."""
+        try:
+            told = json.loads(self.cleaned_data["folders"] or "{}")
+        except ValueError:
+            return {}
+        if not isinstance(told, dict):
+            return {}
+        return {upload: path for upload, path in told.items() if isinstance(path, str)}
 
     def put(self, found: drafts.Contents) -> None:
         """Use the images of the draft, for a form that carries none itself."""
@@ -112,17 +138,25 @@ class NewBatchForm(forms.Form):
         return len(self._sheet_rows) > imports.AT_ONCE
 
     def rows(self) -> list[Row]:
-        """The images as rows; a pasted address that comes twice is asked for once."""
-        rows = [Row(upload=uid) for uid in self.cleaned_data["uploads"]]
+        """The images as rows. An address that comes twice stays, unless it is to be left out."""
+        folders = self.cleaned_data["folders"]
+        rows = [
+            Row(upload=uid, folder=folders.get(uid, "")) for uid in self.cleaned_data["uploads"]
+        ]
         rows += [
             Row(name=refusal.name, refusal=(refusal.code, refusal.params))
             for refusal in self.cleaned_data["refused"]
         ]
         self._lines = list(addresses.judged(self.cleaned_data["urls"]))
-        singles = [line for line in self._lines if line.same_as is None]
-        self.duplicates = self._file_twins + len(self._lines) - len(singles)
-        pasted = [Row(url=line.url, line=line.line) for line in singles]
+        kept = [line for line in self._lines if not self._is_left_out(line)]
+        self.duplicates = self._file_twins + len(self._lines) - len(kept)
+        pasted = [Row(url=line.url, line=line.line) for line in kept]
         return [*rows, *pasted, *self._sheet_rows]
+
+    def _is_left_out(self, line: addresses.Line) -> bool:
+        """Whether a line is no image of its own: the same as an earlier one, or as wrong."""
+        leaves = self.cleaned_data["twice"] == "leave"
+        return line.same_as is not None and (leaves or line.problem is not None)
 
     def started(self, rows: Iterable[Row], *, line: int | None = None) -> drafts.Started:
         """What these rows of the form take from the page.
@@ -139,7 +173,11 @@ class NewBatchForm(forms.Form):
             sheet_line=line or 0,
             uploads=[row.upload for row in rows if row.upload],
             refused=[Refusal(name, code, params) for name, code, params in refused],
-            addresses=[line.typed for line in self._lines if (line.same_as or line.line) in lines],
+            addresses=[
+                line.typed
+                for line in self._lines
+                if ((self._is_left_out(line) and line.same_as) or line.line) in lines
+            ],
         )
 
 

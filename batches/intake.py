@@ -355,7 +355,12 @@ def _take_settings(item: Item, index: int, row: Row, cleaner: Cleaner) -> list[R
 
 
 def _stem(item: Item, row: Row, namer: Namer, tool: Tool) -> str:
-    """Where an item's result is saved to. Raises `NameTaken`."""
+    """Where an item's result is saved to; nowhere for a file that was turned away.
+
+    Raises `NameTaken`.
+    """
+    if row.refusal:
+        return ""
     facts = Facts(
         name=item.name,
         number=item.position + 1,

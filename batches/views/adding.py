@@ -18,7 +18,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 from rest_framework.serializers import ValidationError
 
-from batches import deliveries, drafts, imports, lifecycle
+from batches import deliveries, drafts, imports, intake, lifecycle
 from batches.forms import NewBatchForm
 from batches.models import Batch, Item, Original, Sheet
 from batches.sources.base import Row
@@ -98,8 +98,8 @@ def _create(request: HttpRequest, tool: Tool, form: NewBatchForm) -> HttpRespons
         return tool_page.with_problems(request, tool, form, status=422)
     except ledger.InsufficientCredits as short:
         return tool_page.with_problems(request, tool, form, short=short, status=402)
-    except lifecycle.Refused as refused:
-        form.add_error(None, refused.detail)
+    except (lifecycle.Refused, intake.RowsInvalid) as refused:
+        _mark(form, refused)
         return tool_page.with_problems(request, tool, form, status=422)
     _tell_what_was_left_out(request, form, problems)
     return redirect(batch)
@@ -169,6 +169,8 @@ def _import(request: HttpRequest, tool: Tool, form: NewBatchForm) -> Batch:
             name=form.cleaned_data["batch_name"],
             sample=form.cleaned_data["sample"] or 0,
             skip_invalid=form.cleaned_data["sheet_skip"],
+            reuse=not form.cleaned_data["anew"],
+            pattern=form.cleaned_data["name_pattern"],
             start=True,
             first=first[:take],
             take=take,
@@ -185,6 +187,20 @@ def _last_line(lines: Sequence[int], taken: int) -> int | None:
     if taken <= 0:
         return None
     return lines[taken - 1] if taken < len(lines) else 0
+
+
+def _mark(form: NewBatchForm, refused: lifecycle.Refused | intake.RowsInvalid) -> None:
+    """Say what was refused, and where in the form it is."""
+    match refused:
+        case lifecycle.PatternRefused():
+            form.add_error(None, _("The names of the results need another pattern."))
+            form.add_error("name_pattern", refused.detail)
+        case intake.RowsInvalid():  # all else that is wrong with single rows is skipped
+            form.add_error(None, _("Some results would have the same name. Nothing was started."))
+            for problem in refused.errors[:PROBLEMS_SHOWN]:
+                form.add_error("name_pattern", problem.detail)
+        case _:
+            form.add_error(None, refused.detail)
 
 
 def _chosen(form: NewBatchForm, *, limit: int) -> list[Row]:
@@ -257,6 +273,8 @@ def _make_and_start(
             uid=uid,
             settings=tool.clean(request.POST),
             name=form.cleaned_data["batch_name"],
+            reuse=not form.cleaned_data["anew"],
+            pattern=form.cleaned_data["name_pattern"],
             skip_invalid=True,
             sheet=form.sheet if any(row.fields for row in rows) else None,
         )

@@ -62,7 +62,12 @@ def _run(request: HttpRequest, tool: Tool, form: OneImageForm) -> HttpResponseBa
     try:
         with transaction.atomic():
             batch = lifecycle.create(
-                owner, tool, [row], settings=tool.clean(request.POST), single=True
+                owner,
+                tool,
+                [row],
+                settings=tool.clean(request.POST),
+                single=True,
+                reuse="anew" not in request.POST,
             )
             batch = lifecycle.start(batch)
     except SettingsInvalid as invalid:

@@ -16,6 +16,7 @@ from accounts import plans
 from batches import drafts
 from batches.forms import NewBatchForm
 from batches.models import Batch, Original
+from batches.patterns import PLACEHOLDERS
 from batches.refusals import Refusal
 from batches.views import delivering, drafting, sheeting
 from batches.views.asking import user_of
@@ -23,7 +24,7 @@ from batches.views.gallery import card_of
 from credits import ledger
 from tools.base import SettingsInvalid, Tool, ToolSettings
 
-LEFT = ("urls", "batch_name", "deliver_to", "deliver_folder")
+LEFT = ("urls", "batch_name", "name_pattern", "folders", "deliver_to", "deliver_folder")
 """Fields of the form that come back as they were typed, beside the tool's settings."""
 SAMPLE = 3
 """Images of "run a few first"."""
@@ -142,6 +143,7 @@ def _render(
         "max_bytes": settings.IMAGE_MAX_BYTES,
         "max_megabytes": settings.IMAGE_MAX_BYTES // 2**20,
         "sample": SAMPLE,
+        "placeholders": PLACEHOLDERS,
         **problems,
     }
     if request.user.is_authenticated:

@@ -134,6 +134,26 @@ async function addSamples() {
   tell();
 }
 
+/** Where files lay below what was chosen: results get the same folders. */
+function keepFolders() {
+  const field = form.elements.folders;
+  let known = {};
+  try {
+    known = JSON.parse(field.value || "{}");
+  } catch {
+    // Then nothing is known.
+  }
+  const folders = {};
+  for (const { upload, folder } of grid.all) {
+    const place = folder ?? known[upload];
+    if (upload && place) folders[upload] = place;
+  }
+  const text = Object.keys(folders).length ? JSON.stringify(folders) : "";
+  if (text === field.value) return;
+  field.value = text;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
 // --- What the page says -----------------------------------------------------------------
 
 function counts() {
@@ -212,7 +232,9 @@ function tell() {
   if (!isGuest) byId("samples").hidden = grid.all.length > 0 || byId("urls").value.trim() !== "";
   form.toggleAttribute("data-filled", grid.all.length > 0);
 
-  showCost(images, why, { wrong, sheet, starting });
+  const ids = grid.all.map(({ upload }) => upload).filter(Boolean);
+  showCost(images, why, { wrong, sheet, starting, uploads: ids, told: tell });
+  keepFolders();
 }
 
 // --- Beginnings -------------------------------------------------------------------------
@@ -245,6 +267,14 @@ if (hasUrls) addresses.judge();
 
 form.addEventListener("input", tell);
 listenToSheet(tell);
+byId("placeholders").addEventListener("click", (event) => {
+  const { placeholder } = event.target.closest("button")?.dataset ?? {};
+  if (!placeholder) return;
+  const field = byId("name-pattern");
+  field.setRangeText(placeholder, field.selectionStart, field.selectionEnd, "end");
+  field.focus();
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+});
 files.addEventListener("cancel", () => {
   toReplace = null;
 });

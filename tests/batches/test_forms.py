@@ -95,7 +95,8 @@ def test_rows_are_uploads_then_refused_files_then_addresses_with_their_lines():
 
 
 def test_what_is_given_twice_is_taken_once_and_counted(alice):
-    bound = form(urls="https://a.example.com/\nhttps://b.example.com/\nhttps://a.example.com/")
+    urls = "https://a.example.com/\nhttps://b.example.com/\nhttps://a.example.com/"
+    bound = form(urls=urls, twice="leave")
     files = [SimpleUploadedFile(f"{n}.png", picture()) for n in range(3)]
 
     bound.take_in(alice, files)

@@ -121,6 +121,7 @@ export class Uploads {
       }
       const picture = { key: crypto.randomUUID(), kind: "file", name: file.name, file };
       picture.state = "waiting";
+      picture.folder = folderOf(file);
       if (file.size <= PREVIEWED && PREVIEWS.test(file.type)) {
         picture.preview = URL.createObjectURL(file);
       }
@@ -201,12 +202,12 @@ export class Uploads {
   #keep(pictures) {
     const { tool, owner } = this.#at;
     this.#uppy.addFiles(
-      pictures.map(({ key, file }) => ({
+      pictures.map(({ key, file, folder }) => ({
         name: file.name,
         type: file.type,
         data: file,
         // The path makes two files of one name, size and time two files.
-        meta: { filename: file.name, tool, owner, key, relativePath: crypto.randomUUID() },
+        meta: { filename: file.name, tool, owner, key, folder, relativePath: crypto.randomUUID() },
       })),
     );
     const byKey = new Map(pictures.map((picture) => [picture.key, picture]));
@@ -255,6 +256,7 @@ export class Uploads {
       picture.file = file.data;
       picture.size = file.size;
       picture.isRestored = true;
+      picture.folder = file.meta.folder;
       picture.address = file.tus?.uploadUrl;
       uppy.setFileState(file.id, {
         isPaused: false,
@@ -463,6 +465,12 @@ export class Uploads {
       can: canShrink ? "shrink" : null,
     });
   }
+}
+
+/** Where a file lay below what was chosen or dropped: `shoes/left`. */
+function folderOf(file) {
+  const path = file.webkitRelativePath || file.relativePath || "";
+  return path.split("/").filter(Boolean).slice(0, -1).join("/");
 }
 
 function parse(text) {
