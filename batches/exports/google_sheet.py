@@ -52,7 +52,7 @@ class GoogleSheetExporter:
             raise ExportError("google_no_sheet")
         results = Prefetch("results", Result.objects.order_by("position"))
         found = Item.objects.filter(pk__in=[item.pk for item in items]).exclude(line=None)
-        ordered = list(found.order_by("line").prefetch_related(results))
+        ordered = list(found.order_by("line").select_related("batch").prefetch_related(results))
         if not ordered:
             return []
         try:
