@@ -42,9 +42,13 @@ LIMIT_WAITS = (60.0, 600.0, 3600.0)
 """Seconds before asking again a place that has had enough of us and does not say until when."""
 LONGEST_WAIT = 86_400.0
 ROWS_AT_ONCE = 500
+LINES_NAMED = 10
+"""Rows that are gone which a message names."""
 PUSH_EVERY = timedelta(seconds=10)
 """Rows of a running batch are collected for so long: places count requests, not rows."""
 
+LIMITS = frozenset({"store_limit", "google_busy"})
+"""A place has had enough of us for now: waiting for it is no failed try."""
 HOPELESS = frozenset({"store_credentials", "connection_sealed", "account_gone"})
 """What is wrong for one result is wrong for all: the others aren't tried."""
 
@@ -177,7 +181,7 @@ def _take_back(delivery: Delivery, parcel: Parcel, exporter: EachExporter) -> No
 def _stop(delivery: Delivery, parcel: Parcel, error: Failure, *, back: ParcelState) -> None:
     """End a try that went wrong: later again where that can help, else it has failed."""
     now = timezone.now()
-    if error.code == "store_limit":
+    if error.code in LIMITS:
         # The place has had enough of all of us: nobody asks again before it is time.
         _settle(parcel, state=back, attempt=F("attempt") - 1)
         _wait_for_reset(delivery, error, now=now)
@@ -285,8 +289,8 @@ def _push(delivery: Delivery, exporter: RowsExporter) -> None:
     cursor = dict(delivery.cursor)
     try:
         while news := _news(delivery, cursor):
-            exporter.push(delivery, news)
-            cursor = _remembered(delivery, cursor, news)
+            lost = exporter.push(delivery, news)
+            cursor = _remembered(delivery, cursor, news, lost)
             lease = timezone.now() + LONG_LEASE
             if not _mine(delivery).update(cursor=cursor, lease_until=lease, attempt=1):
                 return  # somebody else has it
@@ -297,10 +301,25 @@ def _push(delivery: Delivery, exporter: RowsExporter) -> None:
         _stop_whole(delivery, ExportError("delivery_failed", transient=True))
     else:
         if over or not delivery.follows:
-            deliveries.finish(delivery)
+            _end_of_rows(delivery, cursor)
         else:
             later = timezone.now() + PUSH_EVERY
             _mine(delivery).update(token=None, lease_until=None, retry_at=later, attempt=0)
+
+
+def _end_of_rows(delivery: Delivery, cursor: Mapping[str, Any]) -> None:
+    """All rows have been written, or some have no place any more: then people must know which."""
+    lost = cursor.get("lost", [])
+    if not lost:
+        deliveries.finish(delivery)
+        return
+    # A retry writes every row anew: those that somebody has put back are among them.
+    _mine(delivery).update(cursor={"rows": cursor["rows"] - len(lost)})
+    lines = Item.objects.filter(pk__in=lost).order_by("line").values_list("line", flat=True)
+    named = ", ".join(str(line) for line in lines[:LINES_NAMED])
+    more = " …" if len(lost) > LINES_NAMED else ""
+    count = {"count": len(lost)} if len(lost) > 1 else {}
+    deliveries.fail(delivery, "rows_lost", {"rows": named + more, **count})
 
 
 def _claim_whole(delivery: Delivery) -> bool:
@@ -322,7 +341,7 @@ def _claim_whole(delivery: Delivery) -> bool:
 
 def _stop_whole(delivery: Delivery, error: Failure) -> None:
     now = timezone.now()
-    if error.code == "store_limit":
+    if error.code in LIMITS:
         later = timedelta(seconds=min(error.retry_after or LIMIT_WAITS[0], LONGEST_WAIT))
         _mine(delivery).update(
             token=None, lease_until=None, retry_at=now + later, attempt=F("attempt") - 1
@@ -354,7 +373,7 @@ def _news(delivery: Delivery, cursor: Mapping[str, Any]) -> list[Item]:
 
 
 def _remembered(
-    delivery: Delivery, cursor: Mapping[str, Any], news: Sequence[Item]
+    delivery: Delivery, cursor: Mapping[str, Any], news: Sequence[Item], lost: Sequence[Item]
 ) -> dict[str, Any]:
     """The cursor after these rows.
 
@@ -366,8 +385,10 @@ def _remembered(
     known = dict(cursor.get("pushed", {})) | {
         str(item.pk): item.changed_at.isoformat() for item in news
     }
+    gone = set(cursor.get("lost", ())) - {item.pk for item in news} | {item.pk for item in lost}
     return {
         **cursor,
+        "lost": sorted(gone),
         "after": after.isoformat(),
         "pushed": {pk: at for pk, at in known.items() if (parse_datetime(at) or last) > after},
         "rows": deliveries.ended_items(delivery).filter(changed_at__lte=last).count(),

@@ -308,11 +308,11 @@ TEXTS = {
         "This batch didn't come from a Google Sheet, so there is none to write to. "
         "Choose another place."
     ),
-    "google_rows_lost": _(
+    "rows_lost": _(
         "Row {rows} of the sheet isn't there any more or has changed; nothing was written for it. "
         "Put its address back, then send again."
     ),
-    "google_rows_lost.count": _(
+    "rows_lost.count": _(
         "{count} rows of the sheet aren't there any more or have changed ({rows}); nothing was "
         "written for them. Put their addresses back, then send again."
     ),
@@ -391,7 +391,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "google_busy": {"seconds": 60},
     "google_refused": {"status": "?"},
     "google_column_lost": {"column": "?"},
-    "google_rows_lost": {"rows": "?"},
+    "rows_lost": {"rows": "?"},
     "sheet_file_missing": {"name": "?"},
     "workbook_tab_missing": {"tab": "?"},
     "workbook_formulas": {"column": "?"},

@@ -144,6 +144,7 @@ def made_places(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(registry, "_EXPORTERS", registry._EXPORTERS | known)
     monkeypatch.setattr(places.Rows, "pushed", [])
     monkeypatch.setattr(places.Rows, "trouble", [])
+    monkeypatch.setattr(places.Rows, "gone", set())
     registry.get.cache_clear()
     yield
     registry.get.cache_clear()

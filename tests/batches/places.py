@@ -109,11 +109,15 @@ class Rows:
     Options = NoOptions
     pushed: list[list[str]] = []
     trouble: list[Exception] = []
+    gone: set[str] = set()
+    """Names of images whose row somebody has deleted."""
 
-    def push(self, delivery: Delivery, items: Sequence[Item]) -> None:
+    def push(self, delivery: Delivery, items: Sequence[Item]) -> Sequence[Item]:
         if type(self).trouble:
             raise type(self).trouble.pop(0)
-        type(self).pushed.append([f"{item.name} {item.state}" for item in items])
+        found = [item for item in items if item.name not in type(self).gone]
+        type(self).pushed.append([f"{item.name} {item.state}" for item in found])
+        return [item for item in items if item not in found]
 
 
 def body(text: str) -> io.BytesIO:

@@ -530,6 +530,29 @@ def test_rows_wait_for_a_limit_and_are_written_then(alice, made_places):
     assert (state_of(delivery), places.Rows.pushed) == ("finished", [["0.png done"]])
 
 
+def test_rows_that_are_gone_are_named_and_written_once_they_are_back(alice, made_places):
+    batch = done_batch(alice, 3)
+    for item in batch.items.all():
+        Item.objects.filter(pk=item.pk).update(line=item.position + 2)
+    places.Rows.gone = {"0.png", "2.png"}
+    delivery = deliveries.ask(batch, to="google_sheet")
+    carry()
+
+    assert state_of(delivery) == "failed"
+    [cause] = deliveries.causes(delivery)
+    assert cause.message.startswith("2 rows of the sheet aren't there any more")
+    assert "(2, 4)" in cause.message
+    look = deliveries.progress_of([delivery])[delivery.pk]
+    assert (look.total, look.done, look.failed) == (3, 1, 2)
+
+    places.Rows.gone = set()
+    deliveries.retry(delivery)
+    carry()
+
+    assert state_of(delivery) == "finished"
+    assert places.Rows.pushed[-1] == ["0.png done", "1.png done", "2.png done"]
+
+
 # --- Small things ---------------------------------------------------------------------
 
 

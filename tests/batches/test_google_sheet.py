@@ -6,13 +6,13 @@ from collections.abc import Callable
 import pytest
 from django.utils import timezone
 
-from batches import google, lifecycle, links, messages
+from batches import couriers, deliveries, google, lifecycle, links, messages
 from batches.exports.base import ExportError
 from batches.exports.google_sheet import GoogleSheetExporter
 from batches.google import wire
 from batches.models import Batch, Delivery, Item, Result, Sheet, SheetKind
 from batches.sources import columns, mapping, tables
-from batches.states import ItemState
+from batches.states import BatchState, ItemState
 from tests import factories, google_server
 from tests.google_server import Formula, Spreadsheet, TabState, table
 
@@ -286,6 +286,31 @@ def test_a_list_without_names_asks_for_them_and_then_works(cloud, imported):
     assert push(delivery) == []
 
     assert len(results(tab, header=1)) == 2
+
+
+def test_a_delivery_names_the_rows_that_are_gone_and_writes_them_once_they_are_back(
+    cloud, imported
+):
+    sheet = cloud.add(products())
+    tab = sheet.tabs[0]
+    batch = imported(sheet).batch
+    Batch.objects.filter(pk=batch.pk).update(state=BatchState.FINISHED)
+    gone = tab.cells.pop(3)
+    delivery = deliveries.ask(batch, to="google_sheet")
+    couriers.send(delivery.pk)
+
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.error_params) == ("failed", {"rows": "4"})
+    assert len(results(tab)) == 2
+
+    tab.cells.append(gone)
+    deliveries.retry(delivery)
+    couriers.send(delivery.pk)
+
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.error_code) == ("finished", "")
+    assert len(results(tab)) == 3
+    assert_each_row_has_its_own(tab, batch)
 
 
 # --- The way round --------------------------------------------------------------------
