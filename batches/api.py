@@ -6,7 +6,7 @@ it. Methods that create or charge may be sent twice: see `accounts.idempotency`.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -212,7 +212,7 @@ class BatchesView(ChargingView):
         body = NewBatchSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         asked = body.validated_data
-        wishes = _wishes(user, asked)
+        wishes = wishes_of(user, asked)
         with transaction.atomic():
             batch = lifecycle.create(
                 user,
@@ -544,7 +544,7 @@ def _delivered(request: Request, delivery: Delivery, *, status: int = 200) -> Re
     return Response(delivery_as_read(delivery, look, request), status=status)
 
 
-def _wishes(user: User, asked: dict[str, Any]) -> list[deliveries.Wish]:
+def wishes_of(user: User, asked: Mapping[str, Any]) -> list[deliveries.Wish]:
     """Where the results of a new batch are to go, all of it judged before anything is made."""
     wishes: list[deliveries.Wish] = []
     errors: dict[Any, Any] = {}

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import api, webhooks_api
+from batches import api, import_api, webhooks_api
 
 urlpatterns = [
     path("uploads", api.UploadsView.as_view(), name="uploads"),
@@ -12,6 +12,7 @@ urlpatterns = [
         "uploads/<uuid:uid>/thumbnail", api.UploadThumbnailView.as_view(), name="upload-thumbnail"
     ),
     path("batches", api.BatchesView.as_view(), name="batches"),
+    path("batches/import", import_api.ImportView.as_view(), name="batches-import"),
     path("batches/<uuid:uid>", api.BatchView.as_view(), name="batch"),
     path("batches/<uuid:uid>/items", api.BatchItemsView.as_view(), name="batch-items"),
     path("batches/<uuid:uid>/start", api.StartView.as_view(), name="batch-start"),

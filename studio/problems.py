@@ -24,6 +24,8 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from batches import intake, lifecycle, messages
+from batches.google import SheetError
+from batches.sources.tables import TableError
 from credits.ledger import InsufficientCredits
 from studio import failures
 from studio.failures import API
@@ -40,6 +42,12 @@ OUTAGES = (OperationalError, InterfaceError, GuardLost)
 
 IMAGE_STATUS = {"file_too_large": 413, "format_unsupported": 415}
 """Every other code of a refused image is a 422."""
+
+SHEET_STATUS = {"sheet_too_large": 413, "sheet_kind": 415, "sheet_not_a_table": 415}
+"""Every other code of a refused spreadsheet is a 422."""
+
+SHEETS_AWAY = {"google_busy", "google_unreachable", "google_account"}
+"""Nothing is wrong with the request; Google is what doesn't answer."""
 
 _CODES = {
     exceptions.NotAuthenticated: "not_authenticated",
@@ -226,6 +234,14 @@ def _of_image(refused: intake.ImageRefused, _headers: dict[str, str]) -> Problem
     return problem(status, refused.code, detail)
 
 
+def _of_sheet(error: TableError | SheetError, headers: dict[str, str]) -> Problem:
+    detail = messages.text(error.code, error.params)
+    if error.code in SHEETS_AWAY:
+        headers["Retry-After"] = str(error.params.get("seconds", TRY_AGAIN_AFTER))
+        return problem(503, "unavailable", detail)
+    return problem(SHEET_STATUS.get(error.code, 422), error.code, detail)
+
+
 def _of_rows(invalid: intake.RowsInvalid, _headers: dict[str, str]) -> Problem:
     return _invalid(
         [
@@ -259,6 +275,7 @@ _TRANSLATIONS: Sequence[tuple[Any, Callable[[Any, dict[str, str]], Problem]]] = 
     (InsufficientCredits, _of_credits),
     (intake.ImageRefused, _of_image),
     (intake.RowsInvalid, _of_rows),
+    ((TableError, SheetError), _of_sheet),
     (SettingsInvalid, _of_settings),
     (UnknownTool, _of_unknown_tool),
     (OUTAGES, _of_outage),

@@ -42,6 +42,11 @@ def an_archive():
     return {"data": {"to": "zip"}, "format": "json"}
 
 
+def a_sheet():
+    file = SimpleUploadedFile("list.csv", b"url\nhttps://a.io/x.png\n")
+    return {"data": {"tool": "fake", "file": file}, "format": "multipart"}
+
+
 @dataclass(frozen=True)
 class Route:
     """What a route answers whoever may use it, and what it is about."""
@@ -67,6 +72,7 @@ TABLE = {
     ("upload-thumbnail", "get"): Route(of="upload"),
     ("batches", "get"): Route(),
     ("batches", "post"): Route(201, body=a_batch),
+    ("batches-import", "post"): Route(201, body=a_sheet),
     ("batch", "get"): Route(of="batch"),
     ("batch-items", "get"): Route(of="batch"),
     ("batch-results", "get"): Route(of="batch"),

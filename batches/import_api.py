@@ -1,0 +1,200 @@
+"""``POST batches/import``: a batch out of a spreadsheet, or a look at what would become of one."""
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import Any, cast
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.datastructures import MultiValueDict
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.parsers import JSONParser, MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.idempotency import idempotent
+from accounts.models import User
+from batches import deliveries, imports, intake, lifecycle, messages, progress, sheets
+from batches.api import FORM_OVERHEAD, ChargingView, wishes_of
+from batches.models import Batch, Sheet
+from batches.serializers import (
+    BatchSerializer,
+    ImportFormSerializer,
+    ImportPreviewSerializer,
+    ImportSerializer,
+    batch_as_read,
+)
+from batches.sources import mapping
+from batches.sources.tables import MOST_BYTES, MOST_ROWS, TableError
+from tools import registry
+from tools.base import Tool
+
+OBJECTS = {"settings", "mapping", "deliver"}
+"""Members that a form has as texts of JSON."""
+
+
+class ImportView(ChargingView):
+    """``POST batches/import``."""
+
+    parser_classes = [MultiPartParser, JSONParser]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse what is announced as too long before anybody reads it."""
+        announced = int(request.META.get("CONTENT_LENGTH") or 0)
+        if announced > MOST_BYTES + FORM_OVERHEAD:
+            figures = {"size": -(-announced // 2**20), "max": MOST_BYTES // 2**20}
+            raise TableError("sheet_too_large", figures)
+        super().initial(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="batches_import",
+        request={
+            "multipart/form-data": ImportFormSerializer,
+            "application/json": ImportSerializer,
+        },
+        responses={201: BatchSerializer, 200: ImportPreviewSerializer},
+    )
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Make a batch of a sheet's rows and start it, as ``POST batches`` does with images.
+
+        With ``dry_run`` nothing is kept: the answer says what would become of the rows.
+        """
+        user = cast("User", request.user)
+        body = ImportFormSerializer(data=_members(request))
+        body.is_valid(raise_exception=True)
+        asked = body.validated_data
+        tool = registry.get(asked["tool"])
+        wishes = wishes_of(user, asked)
+        if "file" in asked:
+            sheet = sheets.keep(user, asked["file"], asked["file"].name)
+        else:
+            sheet = sheets.keep_google(user, asked["google_sheet"])
+        try:
+            seen = sheets.look(sheet, tool, tab=asked.get("sheet", ""))
+            _describe(sheet, seen, asked.get("mapping"), tool)
+            if asked["dry_run"]:
+                return Response(_preview(sheet, seen, tool, asked))
+            batch = _begin(sheet, tool, asked, wishes)
+        finally:
+            # What was refused, or only looked at, leaves nothing behind.
+            sheets.forget_unused(sheet)
+        look = progress.of(batch, now=timezone.now())
+        return Response(batch_as_read(batch, look, request), status=201)
+
+
+def _members(request: Request) -> Any:
+    """The body's members; a form has texts in place of objects, and one value of each name."""
+    data = request.data
+    if not isinstance(data, MultiValueDict):
+        return data
+    if twice := [name for name, values in data.lists() if len(values) > 1]:
+        raise ValidationError({twice[0]: [_("This was sent more than once.")]}, code="repeated")
+    members: dict[str, Any] = data.dict()
+    for name in OBJECTS & members.keys():
+        with suppress(ValueError):  # what is no JSON stays a text, and is refused as one
+            members[name] = json.loads(members[name])
+    return members
+
+
+def _describe(
+    sheet: Sheet, seen: sheets.Seen, wanted: Mapping[str, str] | None, tool: Tool
+) -> None:
+    """Settle what the columns are: as was asked for, or else as guessed."""
+    table = seen.table
+    chosen = dict(sheet.mapping)
+    if wanted is not None:
+        chosen = dict.fromkeys(table.columns, mapping.IGNORE) | dict(wanted)
+    if errors := mapping.check(chosen, table, tool):
+        raise ValidationError(
+            {"mapping": _by_place((error.column, error.code, error.detail) for error in errors)}
+        )
+    sheets.describe(sheet, table, chosen)
+
+
+def _by_place(errors: Iterable[tuple[str, str, str]]) -> dict[str, list[ErrorDetail]]:
+    """Errors by the column that they are about."""
+    found: dict[str, list[ErrorDetail]] = {}
+    for column, code, detail in errors:
+        found.setdefault(column or "non_field_errors", []).append(ErrorDetail(detail, code))
+    return found
+
+
+def _preview(
+    sheet: Sheet, seen: sheets.Seen, tool: Tool, asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What would become of the rows."""
+    checked = imports.check(sheet, tool, settings=asked.get("settings"), most=MOST_ROWS)
+    lifecycle.refuse_too_many(sheet.owner, checked.rows)
+    table = seen.table
+    return {
+        "columns": table.columns,
+        "mapping": sheet.mapping,
+        "sheet": sheet.tab,
+        "sheets": [tab.name for tab in table.tabs] or sheet.tabs,
+        "rows": checked.rows,
+        "already_done": checked.done,
+        "preview": [
+            {
+                "row": row.line,
+                "cells": dict(zip(table.columns, row.cells, strict=False)),
+            }
+            for row in seen.rows
+        ],
+        "invalid": checked.wrong,
+        "errors": [
+            {
+                "row": problem.line,
+                "column": problem.column,
+                "value": problem.value,
+                "code": problem.code,
+                "detail": problem.detail,
+            }
+            for problem in checked.problems
+        ],
+        "notes": [messages.text(note.code, note.params) for note in table.notes],
+        "quote": checked.credits,
+    }
+
+
+def _begin(
+    sheet: Sheet, tool: Tool, asked: Mapping[str, Any], wishes: Iterable[deliveries.Wish]
+) -> Batch:
+    """The batch. Raises `ValidationError` that names rows and columns where rows are wrong."""
+    try:
+        with transaction.atomic():
+            batch = imports.begin(
+                sheet.owner,
+                tool,
+                sheet,
+                settings=asked.get("settings"),
+                name=asked.get("name", ""),
+                sample=asked.get("sample", 0),
+                cap=asked.get("max_credits"),
+                skip_invalid=asked["on_invalid"] == "skip",
+                start=asked["start"],
+                reuse=asked["reuse"],
+                pattern=asked.get("name_pattern", ""),
+                webhook_url=asked.get("webhook_url", ""),
+            )
+            for wish in wishes:
+                deliveries.begin(batch, wish, follows=True)
+    except intake.RowsInvalid as invalid:
+        raise ValidationError({"rows": _of_rows(sheet, tool, invalid)}) from invalid
+    return batch
+
+
+def _of_rows(sheet: Sheet, tool: Tool, invalid: intake.RowsInvalid) -> dict[str, Any]:
+    """Errors by row and column, as the sheet numbers and calls them."""
+    last = max(error.index for error in invalid.errors)
+    rows = dict(enumerate(islice(imports.to_run(sheet, tool), last + 1)))
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for error in invalid.errors:
+        problem = imports.problem(error, rows[error.index], sheet)
+        where = (problem.column, problem.code, problem.detail)
+        found.setdefault(str(problem.line), []).append(where)
+    return {line: _by_place(errors) for line, errors in found.items()}
