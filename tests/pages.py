@@ -164,9 +164,9 @@ def build(photos: Sequence[bytes] = (), cutouts: Sequence[bytes] = ()) -> World:
     for name, (state, items) in SINGLES.items():
         world.singles[name] = _batch_of(world, f"one {name}", state, items, results, single=True)
     fill_library(world)
+    _connect(world)
     world.deliveries = _deliveries_of(world, world.batches["finished"])
     keep_draft(world)
-    _connect(world)
     sheet = sheets.keep(world.person, io.BytesIO(SHEET.encode()), "autumn.csv")
     drafts.save_fields(world.person, SHEET_TOOL, {"sheet": [str(sheet.uid)]})
     create_key(world.person, name="The shop's own system")
