@@ -7,10 +7,11 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -18,6 +19,7 @@ from django.utils.translation import gettext as _
 
 from accounts import vault
 from accounts.models import Connection, ConnectionKind, User
+from batches.sources.base import Row
 from batches.stores import guarding, paths
 from batches.stores.base import Found, Store, StoreError
 from batches.stores.s3 import S3
@@ -202,6 +204,65 @@ def _save(connection: Connection, *fields: str) -> None:
     except IntegrityError:
         text = _("You have a connection called “{name}” already. Choose another name.")
         raise Refused(text.format(name=connection.name)) from None
+
+
+# --- Chosen for a batch ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Something in an account that somebody wants in a batch: a file, a folder, or its tree."""
+
+    connection: str
+    kind: str
+    """`file`, `folder`, or `tree` with the folders in it."""
+    path: str
+    count: int
+    """Of its pictures, when it was chosen."""
+
+    @property
+    def token(self) -> str:
+        """As a form and a draft carry it; nothing in it is trusted."""
+        return json.dumps([self.connection, self.kind, self.path, self.count], ensure_ascii=False)
+
+    @classmethod
+    def from_token(cls, token: str) -> "Pick | None":
+        """What was chosen; nothing where a token makes no sense."""
+        try:
+            connection, kind, path, count = json.loads(token)
+            pick = cls(str(UUID(connection)), str(kind), str(path), int(count))
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return None
+        whole = kind in {"folder", "tree"} and not path
+        is_sound = kind in {"file", "folder", "tree"} and (whole or paths.is_plain(pick.path))
+        return pick if is_sound else None
+
+
+def rows(owner: User, picks: Iterable[Pick]) -> Iterator[Row]:
+    """The pictures that were chosen, each once, with their folders below what was chosen.
+
+    Raises `StoreError`; `connection_gone` for what isn't the owner's, too.
+    """
+    own = {str(one.uid): one for one in Connection.objects.visible_to(owner)}
+    seen = set()
+    for pick in picks:
+        if pick.connection not in own:
+            raise StoreError("connection_gone")
+        for path in _paths_of(own[pick.connection], pick):
+            if (pick.connection, path) in seen:
+                continue
+            seen.add((pick.connection, path))
+            start = len(pick.path) + 1 if pick.path and pick.kind != "file" else 0
+            folder = "" if pick.kind == "file" else path[start:].rpartition("/")[0]
+            yield Row(url=path, connection=pick.connection, folder=folder)
+
+
+def _paths_of(connection: Connection, pick: Pick) -> Iterator[str]:
+    if pick.kind == "file":
+        yield pick.path
+        return
+    for found in pictures_in(connection, pick.path, recursive=pick.kind == "tree"):
+        yield found.path
 
 
 # --- What lies there --------------------------------------------------------------------------

@@ -43,6 +43,8 @@ class Started:
     """The uid of the sheet whose rows were started, if any were."""
     sheet_line: int = 0
     """Down to which of its rows; 0: all of them."""
+    connected: Sequence[str] = ()
+    """What is left of what was chosen in connected accounts."""
 
 
 def contents(owner: User, tool: str) -> Contents:
@@ -77,6 +79,14 @@ def save_fields(owner: User, tool: str, fields: Mapping[str, Sequence[str]]) -> 
     """Remember a form as it is typed now, whether it makes sense or not."""
     typed = {name: list(values) for name, values in fields.items()}
     Draft.objects.update_or_create(owner=owner, tool=tool, defaults={"fields": typed})
+
+
+def put_field(owner: User, tool: str, name: str, values: Sequence[str]) -> None:
+    """Remember one field of the form, and leave the others as they are."""
+    with transaction.atomic():
+        draft = _touched(owner, tool)
+        fields = {**draft.fields, name: list(values)}
+        Draft.objects.filter(pk=draft.pk).update(fields=fields)
 
 
 def adopt(owner: User, tool: str, fields: Mapping[str, Sequence[str]]) -> None:
@@ -126,6 +136,8 @@ def take_out(owner: User, tool: str, started: Started, fields: Mapping[str, Sequ
             if not started.sheet_line:
                 del kept["sheet"], kept["sheet_after"]
             kept.pop("sheet_skip", None)
+        if "connected" in kept:
+            kept["connected"] = list(started.connected)
         Draft.objects.filter(pk=draft.pk).update(fields=kept)
 
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.forms import Dressed
 from accounts.models import User
-from batches import addresses, drafts, imports, intake, outbox, patterns
+from batches import addresses, connections, drafts, imports, intake, outbox, patterns
 from batches.models import Item, Original, Sheet
 from batches.names import clean_name
 from batches.refusals import Refusal
@@ -77,6 +77,7 @@ class NewBatchForm(forms.Form):
         self._lines: list[addresses.Line] = []
         self.sheet: Sheet | None = None
         self._sheet_rows: list[Row] = []
+        self._connected: list[Row] = []
         self.duplicates = 0
         """Images that were given more than once and are left out; known after `rows`."""
 
@@ -137,6 +138,15 @@ class NewBatchForm(forms.Form):
         """Whether the rows of the sheet are more than can be taken in while somebody waits."""
         return len(self._sheet_rows) > imports.AT_ONCE
 
+    def picks(self) -> list[connections.Pick]:
+        """What was chosen in connected accounts."""
+        values = self.data.getlist("connected") if hasattr(self.data, "getlist") else []
+        return [pick for token in values if (pick := connections.Pick.from_token(token))]
+
+    def connect(self, rows: Iterable[Row]) -> None:
+        """Let pictures of connected accounts join the other images, behind them."""
+        self._connected = list(rows)
+
     def rows(self) -> list[Row]:
         """The images as rows. An address that comes twice stays, unless it is to be left out."""
         folders = self.cleaned_data["folders"]
@@ -151,7 +161,7 @@ class NewBatchForm(forms.Form):
         kept = [line for line in self._lines if not self._is_left_out(line)]
         self.duplicates = self._file_twins + len(self._lines) - len(kept)
         pasted = [Row(url=line.url, line=line.line) for line in kept]
-        return [*rows, *pasted, *self._sheet_rows]
+        return [*rows, *pasted, *self._connected, *self._sheet_rows]
 
     def _is_left_out(self, line: addresses.Line) -> bool:
         """Whether a line is no image of its own: the same as an earlier one, or as wrong."""
@@ -164,7 +174,9 @@ class NewBatchForm(forms.Form):
         `line` is given for a long sheet: the last row that was started, 0 for all of them.
         """
         rows = list(rows)
-        lines = {row.line for row in rows if row.url and not row.fields}
+        lines = {row.line for row in rows if row.url and not row.fields and not row.connection}
+        going = {(row.connection, row.url) for row in rows}
+        left = [row for row in self._connected if (row.connection, row.url) not in going]
         refused = [(row.name, *row.refusal) for row in rows if row.refusal]
         if line is None and (listed := [row.line or 0 for row in rows if row.fields]):
             line = 0 if len(listed) == len(self._sheet_rows) else max(listed)
@@ -178,6 +190,7 @@ class NewBatchForm(forms.Form):
                 for line in self._lines
                 if ((self._is_left_out(line) and line.same_as) or line.line) in lines
             ],
+            connected=[connections.Pick(row.connection, "file", row.url, 1).token for row in left],
         )
 
 

@@ -5,6 +5,7 @@ from django.urls import path
 from batches.views import (
     adding,
     assets,
+    connecting,
     connections,
     delivering,
     drafting,
@@ -46,6 +47,7 @@ urlpatterns = [
     path("tools/<slug:slug>/addresses/", pasting.judge, name="addresses"),
     path("tools/<slug:slug>/library/", picking.pick, name="pick"),
     path("tools/<slug:slug>/library/add/", picking.add, name="pick_add"),
+    path("tools/<slug:slug>/connected/", connecting.choose, name="connected"),
     path("addresses/probe/", pasting.probe, name="probe"),
     path("uploads/", uploads.upload, name="upload"),
     path("uploads/known/", uploads.known, name="known"),

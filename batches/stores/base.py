@@ -50,6 +50,11 @@ class Found:
     fingerprint: str = ""
     """The store's own word for these bytes (an ETag), where it has one."""
 
+    @property
+    def name(self) -> str:
+        """Without its folder."""
+        return self.path.rpartition("/")[2]
+
 
 class Store(Protocol):
     """Somebody's storage elsewhere. Every method may raise `StoreError`."""

@@ -18,12 +18,14 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods
 from rest_framework.serializers import ValidationError
 
-from batches import deliveries, drafts, imports, intake, lifecycle
+from batches import connections, deliveries, drafts, imports, intake, lifecycle
+from batches import messages as wording
 from batches.forms import NewBatchForm
 from batches.models import Batch, Item, Original, Sheet
 from batches.sources.base import Row
 from batches.states import ItemState
-from batches.views import delivering, drafting, sheeting, tool_page
+from batches.stores.base import StoreError
+from batches.views import connecting, delivering, drafting, sheeting, tool_page
 from batches.views.asking import tool_or_404, user_of
 from credits import ledger
 from tools.base import SettingsInvalid, Tool
@@ -107,6 +109,7 @@ def _create(request: HttpRequest, tool: Tool, form: NewBatchForm) -> HttpRespons
 
 def _started(request: HttpRequest, tool: Tool, form: NewBatchForm) -> tuple[Batch, Sequence[str]]:
     """The batch that the form starts, and what is wrong with some of its images."""
+    _lay_connected(request, form)
     try:
         _lay_sheet(request, tool, form)
         if form.is_long:
@@ -201,6 +204,20 @@ def _mark(form: NewBatchForm, refused: lifecycle.Refused | intake.RowsInvalid) -
                 form.add_error("name_pattern", problem.detail)
         case _:
             form.add_error(None, refused.detail)
+
+
+def _lay_connected(request: HttpRequest, form: NewBatchForm) -> None:
+    """Let what was chosen in connected accounts join the other images, as it lies there now.
+
+    Raises `lifecycle.Refused` when an account can't be asked.
+    """
+    if not (picks := form.picks()):
+        return
+    found = connections.rows(user_of(request), picks)
+    try:
+        form.connect(islice(found, connecting.MOST_COUNTED))
+    except StoreError as error:
+        raise lifecycle.Refused(wording.text(error.code, error.params)) from error
 
 
 def _chosen(form: NewBatchForm, *, limit: int) -> list[Row]:

@@ -118,8 +118,8 @@ def forget(request: HttpRequest, tool: Tool) -> None:
 
 def typed(request: HttpRequest, tool: Tool) -> drafts.Fields:
     """The fields of a tool's form that the request carries, as they were typed."""
-    names = ["urls", "batch_name", "name_pattern", "folders", "deliver_to", "deliver_folder"]
-    names += [*SHEET_FIELDS, *map(str, tool.Settings().fields)]
+    names = ["urls", "batch_name", "name_pattern", "folders", "connected"]
+    names += ["deliver_to", "deliver_folder", *SHEET_FIELDS, *map(str, tool.Settings().fields)]
     return {name: request.POST.getlist(name) for name in names if name in request.POST}
 
 

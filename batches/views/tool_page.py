@@ -18,7 +18,7 @@ from batches.forms import NewBatchForm
 from batches.models import Batch, Original
 from batches.patterns import PLACEHOLDERS
 from batches.refusals import Refusal
-from batches.views import delivering, drafting, sheeting
+from batches.views import connecting, delivering, drafting, sheeting
 from batches.views.asking import user_of
 from batches.views.gallery import card_of
 from credits import ledger
@@ -68,6 +68,7 @@ def as_left(
         refused=found.refused,
         settings_form=_taken_over(request, tool) or _typed_settings(request, tool, found.fields),
         panel=sheeting.panel(request, tool, found.fields),
+        connected=connecting.panel(request, found.fields.get("connected", ())),
         status=status,
     )
 
@@ -98,6 +99,7 @@ def with_problems(
         refused=refused,
         settings_form=_sent_settings(request, tool, invalid),
         panel=sheeting.panel(request, tool, request.POST, at_once=True),
+        connected=connecting.panel(request, request.POST.getlist("connected")),
         status=status,
         short=short,
         fitting=_fitting(tool, request, short) if short else 0,
@@ -121,6 +123,7 @@ def _render(
     refused: Sequence[Refusal],
     settings_form: ToolSettings | Mapping[str, Any],
     panel: sheeting.Panel,
+    connected: connecting.Panel | None,
     status: int = 200,
     **problems: Any,
 ) -> TemplateResponse:
@@ -134,6 +137,7 @@ def _render(
         "refused": refused,
         "settings_form": settings_form,
         "panel": panel,
+        "connected": connected,
         "card": card_of(tool),
         "price": price,
         "price_from": min([price, *(rule["credits"] for rule in tool.price_rules())]),

@@ -156,14 +156,21 @@ function keepFolders() {
 
 // --- What the page says -----------------------------------------------------------------
 
+/** Images that were chosen in connected accounts. */
+function connected() {
+  const picks = [...form.querySelectorAll("input[name=connected]")];
+  return picks.reduce((sum, pick) => sum + Number(pick.dataset.count), 0);
+}
+
 function counts() {
   const all = grid.all;
   const of = (...states) => all.filter(({ state }) => states.includes(state)).length;
   return {
     // An address with a problem can be started: it may be mended by then.
-    usable: all.filter(
-      ({ kind, state }) => state === "ready" || (kind === "url" && state === "problem"),
-    ).length,
+    usable:
+      connected() +
+      all.filter(({ kind, state }) => state === "ready" || (kind === "url" && state === "problem"))
+        .length,
     files: all.filter(({ upload }) => upload).length,
     refused: of("refused", "problem"),
     lost: of("lost"),
@@ -230,7 +237,7 @@ function tell() {
   if (all > limit) put(byId("over").lastElementChild, say("over", { n: all - limit, all, limit }));
   if (!isGuest) byId("start-unchecked").hidden = !checking || Boolean(onTheWay);
   if (!isGuest) byId("samples").hidden = grid.all.length > 0 || byId("urls").value.trim() !== "";
-  form.toggleAttribute("data-filled", grid.all.length > 0);
+  form.toggleAttribute("data-filled", grid.all.length > 0 || connected() > 0);
 
   const ids = grid.all.map(({ upload }) => upload).filter(Boolean);
   showCost(images, why, { wrong, sheet, starting, uploads: ids, told: tell });
@@ -254,18 +261,20 @@ for (const radio of form.querySelectorAll("input[name=way]")) {
 }
 const hasUrls = byId("urls").value.trim() !== "";
 const hasFiles = grid.all.some(({ kind }) => kind === "file");
-go(
-  hasFiles
-    ? "upload"
-    : sheetOnPage() || location.hash === "#sheet"
-      ? "sheet"
-      : hasUrls
-        ? "urls"
-        : "upload",
-);
+const isLooking = new URLSearchParams(location.search).has("at");
+/** What there is already says which way is shown first. */
+function firstWay() {
+  if (isLooking) return "connected";
+  if (hasFiles) return "upload";
+  if (sheetOnPage() || location.hash === "#sheet") return "sheet";
+  if (hasUrls) return "urls";
+  return connected() ? "connected" : "upload";
+}
+go(firstWay());
 if (hasUrls) addresses.judge();
 
 form.addEventListener("input", tell);
+document.addEventListener("htmx:afterSettle", tell);
 listenToSheet(tell);
 byId("placeholders").addEventListener("click", (event) => {
   const { placeholder } = event.target.closest("button")?.dataset ?? {};
