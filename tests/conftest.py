@@ -10,7 +10,7 @@ from django.db import connection
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from tests import fakes
+from tests import fakes, sirv_server
 from tools.base import Tool
 
 
@@ -50,6 +50,15 @@ def valkey() -> Iterator[redis.Redis]:
     yield client
     client.flushdb()
     client.close()
+
+
+@pytest.fixture
+def sirv(settings) -> Iterator[sirv_server.SirvServer]:
+    """A Sirv account on loopback that the site may reach."""
+    with sirv_server.serving() as running:
+        settings.SIRV_API_URL = running.url
+        settings.FETCH_ALLOW = [*settings.FETCH_ALLOW, running.host]
+        yield running
 
 
 @pytest.fixture

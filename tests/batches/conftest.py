@@ -11,7 +11,7 @@ from batches import audit, couriers, dispatch
 from batches.exports import registry, remote
 from batches.google import wire
 from credits import audit as credits_audit
-from tests import fakes, google_server, sirv_server
+from tests import fakes, google_server
 from tests.batches import fetch_server, odd_tools, places
 
 
@@ -36,15 +36,6 @@ def server(settings) -> Iterator[fetch_server.FetchServer]:
     """The web server that misbehaves on demand; downloads may reach it."""
     with fetch_server.serving() as running:
         settings.FETCH_ALLOW = list(running.allow)
-        yield running
-
-
-@pytest.fixture
-def sirv(settings) -> Iterator[sirv_server.SirvServer]:
-    """A Sirv account on loopback that the site may reach."""
-    with sirv_server.serving() as running:
-        settings.SIRV_API_URL = running.url
-        settings.FETCH_ALLOW = [*settings.FETCH_ALLOW, running.host]
         yield running
 
 
