@@ -99,6 +99,9 @@ def test_a_request_that_the_document_describes_is_taken(document, alice):
         "start": True,
         "on_invalid": "fail",
         "reuse": False,
+        "name_pattern": "{name}.{ext}",
+        "deliver": [{"to": "zip"}],
+        "webhook_url": "https://a.io/hook",
     }
 
     response = clients.with_key(alice).post("/api/v1/batches", body, format="json")
