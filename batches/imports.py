@@ -42,7 +42,7 @@ MOST_TRIES = 5
 """Workers that an import may lose."""
 ERRORS_KEPT = 100
 """Problems that somebody is shown of a sheet that was not taken in."""
-CHECKED = 10_000
+CHECKED = 5_000
 """Rows that are judged while somebody waits; the others are when they are imported."""
 
 log = logging.getLogger(__name__)
