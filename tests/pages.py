@@ -177,7 +177,7 @@ def build(photos: Sequence[bytes] = (), cutouts: Sequence[bytes] = ()) -> World:
 def _webhook(owner: User) -> WebhookEndpoint:
     """One that was given up, with a message in each state."""
     endpoint = webhooks.register(
-        owner, url="https://hooks.shop.example/studio", events=["batch.finished"]
+        owner, url="https://hooks.example.com/studio", events=["batch.finished"]
     )
     WebhookEndpoint.objects.filter(pk=endpoint.pk).update(disabled_at=timezone.now())
     tried = {"at": "2026-11-27T08:00:00+00:00", "seconds": 0.2, "status": 503, "code": ""}
