@@ -33,7 +33,7 @@ def catalogue(
     lines = ["photo,name,studio_status"]
     for n in range(1, count + 1):
         address = "ftp://shop.example.com/x" if n in wrong else f"https://shop.example.com/{n}.png"
-        lines.append(f"{address},mug,{'done' if n in done else ''}")
+        lines.append(f"{address},mug {n},{'done' if n in done else ''}")
     return sheets.keep(owner, io.BytesIO("\n".join(lines).encode()), "catalogue.csv")
 
 
