@@ -102,15 +102,22 @@ def receive(owner: User, data: bytes, *, name: str, shrink: bool = False) -> tup
 
 
 def add_items(
-    batch: Batch, tool: Tool, rows: Sequence[Row], *, skip_invalid: bool = False
+    batch: Batch,
+    tool: Tool,
+    rows: Sequence[Row],
+    *,
+    skip_invalid: bool = False,
+    refuse_clashes: bool = False,
 ) -> list[Item]:
     """Turn rows into the items of a batch that has none, all validated, in one bulk insert.
 
     Shapes, settings and address rules are judged; nothing is fetched. Raises `RowsInvalid`
     with every problem, unless `skip_invalid`: then such rows become failed items that cost
-    nothing. Raises it always where two results would have one name, and `PatternInvalid`.
+    nothing. With `refuse_clashes` it is raised all the same where two results would have one
+    name. Raises `PatternInvalid`.
     """
-    return Intake(batch, tool).add(rows, skip_invalid=skip_invalid)
+    taker = Intake(batch, tool)
+    return taker.add(rows, skip_invalid=skip_invalid, refuse_clashes=refuse_clashes)
 
 
 class Intake:
@@ -133,7 +140,9 @@ class Intake:
         self._plan = reuse.Plan(batch, tool)
         self._goes_on = self.count > 0
 
-    def add(self, rows: Sequence[Row], *, skip_invalid: bool) -> list[Item]:
+    def add(
+        self, rows: Sequence[Row], *, skip_invalid: bool, refuse_clashes: bool = False
+    ) -> list[Item]:
         """The next items, stored; as with `add_items`. Call it in a transaction."""
         batch, tool = self._batch, self._tool
         named_by_rows = _Named(_uploads(batch.owner, rows), _connections(batch.owner, rows))
@@ -148,27 +157,31 @@ class Intake:
         sizes = setting_images.sizes(batch, named)
         if self._namer is None:
             columns = {column for row in rows for column in row.fields}
+            columns |= set(batch.sheet.columns if batch.sheet else ())
             self._namer = self._begun(Namer(batch.pattern, columns=columns))
         errors: list[RowError] = []
         clashes: list[RowError] = []
         items: list[Item] = []
         for (item, wrong), row in zip(judged, rows, strict=True):
             problems = wrong + self._wrong_pictures(item, unusable, sizes, is_wrong=bool(wrong))
-            errors += problems
             try:
                 item.stem = _stem(item, row, self._namer, tool)
             except NameTaken as taken:
                 detail, at = messages.text(taken.code, taken.params), f"/images/{item.position}"
-                clashes.append(RowError(item.position, at, taken.code, detail, taken.params))
+                clash = RowError(item.position, at, taken.code, detail, taken.params)
+                clashes.append(clash)
+                problems.append(clash)
+            errors += problems
             if problems:
                 item.state = ItemState.FAILED
                 item.held_price = 0  # it is in no quote; a retry prices it anew
                 item.error_code = problems[0].code
                 item.error_params = dict(problems[0].params)
             items.append(item)
-        if clashes or (errors and not skip_invalid):
-            # What falls on one name is never left out: which of the two was meant?
-            raise RowsInvalid(sorted([*errors, *clashes], key=lambda error: error.index))
+        if errors and not skip_invalid:
+            raise RowsInvalid(errors)
+        if clashes and refuse_clashes:
+            raise RowsInvalid(clashes)
         for item in items:
             item.name = self._names.unique(item.name)
         self.count += len(items)

@@ -135,6 +135,7 @@ def create(
     sample: int = 0,
     cap: int | None = None,
     skip_invalid: bool = False,
+    refuse_clashes: bool = False,
     single: bool = False,
     uid: UUID | None = None,
     reuse: bool = True,
@@ -168,7 +169,9 @@ def create(
             webhook_url=webhook_url,
         )
         try:
-            items = intake.add_items(batch, tool, rows, skip_invalid=skip_invalid)
+            items = intake.add_items(
+                batch, tool, rows, skip_invalid=skip_invalid, refuse_clashes=refuse_clashes
+            )
         except PatternInvalid as invalid:
             raise PatternRefused(invalid.detail) from invalid
         _refuse_over_cap(batch, sum(item.held_price for item in items if not item.error_code))
@@ -202,7 +205,10 @@ def open_import(
             plan=dict(plan),
             **fields,
         )
-        intake.add_items(batch, tool, first, skip_invalid=True)
+        try:
+            intake.add_items(batch, tool, first, skip_invalid=True)
+        except PatternInvalid as invalid:
+            raise PatternRefused(invalid.detail) from invalid
     return batch
 
 

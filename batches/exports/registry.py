@@ -36,8 +36,5 @@ def get(slug: str) -> Exporter:
     if slug not in _EXPORTERS:
         raise UnknownPlace(slug)
     module, name = _EXPORTERS[slug]
-    try:
-        exporter: Exporter = getattr(import_module(module), name)()
-    except ModuleNotFoundError:
-        raise UnknownPlace(slug) from None
+    exporter: Exporter = getattr(import_module(module), name)()
     return exporter

@@ -293,6 +293,7 @@ def _make_and_start(
             reuse=not form.cleaned_data["anew"],
             pattern=form.cleaned_data["name_pattern"],
             skip_invalid=True,
+            refuse_clashes=not form.cleaned_data["sheet_skip"],
             sheet=form.sheet if any(row.fields for row in rows) else None,
         )
         problems = [

@@ -150,15 +150,23 @@ def test_each_item_knows_where_its_result_goes(alice, rows):
     assert stems("{shop}/{name}-{n:02}") == ["Rome/front-01", "Oslo/front-02"]
 
 
-@pytest.mark.parametrize("skip_invalid", [True, False])
-def test_a_collision_is_found_before_anything_is_stored(alice, rows, skip_invalid):
+@pytest.mark.parametrize("options", [{}, {"skip_invalid": True, "refuse_clashes": True}])
+def test_a_collision_is_found_before_anything_is_stored(alice, rows, options):
     with pytest.raises(RowsInvalid) as invalid:
-        create(alice, rows, pattern="{name}", skip_invalid=skip_invalid)
+        create(alice, rows, pattern="{name}", **options)
 
     (error,) = invalid.value.errors
     assert (error.code, error.pointer) == ("name_conflict", "/images/1")
     assert error.detail.startswith("Rows 4 and 9 would both be saved as “front”.")
     assert not alice.batches.exists()
+
+
+def test_who_skips_bad_rows_skips_the_second_of_one_name(alice, rows):
+    batch = create(alice, rows, pattern="{name}", skip_invalid=True)
+
+    first, second = batch.items.order_by("position")
+    assert (first.error_code, first.stem) == ("", "front")
+    assert (second.error_code, second.held_price) == ("name_conflict", 0)
 
 
 def test_names_out_of_a_sheet_may_not_collide_either(alice, fake_tool):
