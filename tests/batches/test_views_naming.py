@@ -1,11 +1,12 @@
 """What the page of a new batch says beforehand, and what it starts: names, reuse, duplicates."""
 
+import io
 import json
 
 import pytest
 from django.urls import reverse
 
-from batches import drafts, lifecycle
+from batches import drafts, lifecycle, sheets
 from batches.models import Batch
 from batches.sources.base import Row
 from tests.factories import give, make_original
@@ -41,6 +42,16 @@ def test_the_example_is_that_of_the_first_image_on_the_page(alice, page):
 
     assert "blue/Mug &amp; cup-001.png" in example(page, "blue/{name}-{n:03}")
     assert "There is no {nmae}" in example(page, "{nmae}")
+
+
+def test_the_example_has_the_columns_of_the_sheet_on_the_page(alice, page):
+    table = b"Photo,SKU,Shop\nhttps://a.example.com/mug.jpg,A-1,Rome\n"
+    sheet = sheets.keep(alice, io.BytesIO(table), name="mugs.csv")
+    sheets.look(sheet, registry.get("fake"))
+    drafts.save_fields(alice, "fake", {"sheet": [str(sheet.uid)]})
+
+    assert "Rome/A-1-1.png" in example(page, "{Shop}/{sku}-{n}")
+    assert "There is no {Size}" in example(page, "{Size}")
 
 
 def test_a_stranger_sees_an_example_too(client):
