@@ -6,6 +6,7 @@ from collections.abc import Callable
 from html import unescape
 
 import pytest
+from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 
@@ -56,6 +57,10 @@ def poll_address(page: str, before: str = "") -> str | None:
 
 def cards(page: str) -> list[str]:
     return re.findall(r'<li id="item-([^"]+)"', page)
+
+
+def cards_text(page: str) -> list[str]:
+    return re.findall(r'<li id="item-.*?</li>', page, re.DOTALL)
 
 
 # --- The grid -------------------------------------------------------------------------
@@ -211,7 +216,7 @@ def test_a_page_and_a_poll_ask_the_same_whatever_the_size(
     bare_item(batch, position=count)
     ledger.balance(alice)
 
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(12):
         page = browser.get(batch.get_absolute_url()).content.decode()
     with django_assert_num_queries(8):
         browser.get(poll_address(page), headers=HTMX)
@@ -332,6 +337,22 @@ def test_one_image_is_retried_by_its_card(browser, with_failures):
     assert list(states) == [ItemState.DONE, ItemState.FAILED, ItemState.QUEUED, ItemState.FAILED]
 
 
+def test_an_image_of_an_account_is_tried_again_or_replaced_and_has_no_address_to_edit(
+    browser, alice
+):
+    batch = bare_batch(alice, state=BatchState.FINISHED)
+    for position, source in enumerate(["products/mug.png", "http://a.example/mug.png"]):
+        item = bare_item(batch, state=ItemState.FAILED, position=position)
+        Item.objects.filter(pk=item.pk).update(source_url=source, error_code="source_unreachable")
+
+    stored, pasted = cards_text(browser.get(batch.get_absolute_url()).content.decode())
+
+    assert "Retry" in stored
+    assert "Replace file" in stored
+    assert "Edit address" not in stored
+    assert "Edit address" in pasted
+
+
 @pytest.mark.parametrize("item", ["nonsense", str(uuid.UUID(int=7))])
 def test_an_image_that_is_not_there_can_not_be_retried(browser, with_failures, item):
     browser.post(address("retry", with_failures), {"item": item})
@@ -433,6 +454,47 @@ def test_a_poll_of_500_loaded_cards_fits_into_a_request_line_and_finds_each_chan
     assert len(path) < 2000
     assert cards(answer) == [str(item.uid) for item in changed]
     assert sorted(seen(answer)) == ["m1", "m3", "m5"]
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_page_stops_loading_while_its_polls_fit_and_links_to_the_rest(browser, alice, every):
+    """Of 10,000 images; also where those that are shown lie far apart, which takes more words."""
+    batch = many(alice, 10_000)
+    batch.items.annotate(n=F("position") % every).filter(n=0).update(state=ItemState.DONE)
+    query = {"show": "done"} if every > 1 else {}
+    page = browser.get(batch.get_absolute_url(), query).content.decode()
+    path = unescape(re.search(r'<div id="run" hx-get="([^"]+)"', page)[1])
+    marks, found = seen(page), cards(page)
+
+    while 'id="next-cards"' in page:
+        page = browser.get(address("cards", batch), query | marks, headers=HTMX).content.decode()
+        marks |= seen(page)
+        found += cards(page)
+    polled = path + "".join(f"&{name}={value}" for name, value in marks.items())
+
+    links = [unescape(link) for link in re.findall(r'href="(\?[^"]*page=\d+)"', page)]
+    after = browser.get(f"{batch.get_absolute_url()}{links[0]}").content.decode()
+    parts = [int(link.rpartition("=")[2]) for link in links[1:]]
+    assert len(polled) < 4000
+    assert len(found) == len(set(found)) == 100 * len(marks)
+    assert len(marks) == 15 if every == 1 else len(marks) < 15
+    assert cards(after)[0] == str(batch.items.get(position=100 * every * len(marks)).uid)
+    assert parts == list(range(1, 10_000 // every // 100 + 1, 15))
+
+
+def test_a_narrowed_page_lets_cards_go_when_its_polls_grow_too_long(browser, alice):
+    batch = many(alice, 3000)
+    batch.items.annotate(n=F("position") % 2).filter(n=1).update(state=ItemState.DONE)
+    page = browser.get(batch.get_absolute_url(), {"show": "done"}).content.decode()
+    path = unescape(re.search(r'<div id="run" hx-get="([^"]+)"', page)[1])
+    # So many stretches were loaded while what was done lay side by side.
+    marks = "".join(f"&m{number}=0.{100 * number - 100}-{'d0' * 100}" for number in range(1, 16))
+
+    answer = browser.get(path + marks, headers=HTMX).content.decode()
+
+    assert len(poll_address(answer)) < 4000
+    assert 100 < len(cards(answer)) == 100 * len(seen(answer)) < 1500
+    assert 'id="more-pages"' in answer
 
 
 def test_what_failed_comes_first_when_it_is_over(browser, alice):
