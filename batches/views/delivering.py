@@ -211,9 +211,8 @@ def places(owner: User, batch: Batch | None = None) -> dict[str, Any]:
             files.insert(0, "google_sheet")
     accounts = Connection.objects.visible_to(owner).order_by("kind", "name")
     return {
-        "has_library": _is_here("library"),
         "accounts": [(f"{ACCOUNT}{account.uid}", account) for account in accounts],
-        "file_places": [(slug, NAMES[slug]) for slug in files if _is_here(slug)],
+        "file_places": [(slug, NAMES[slug]) for slug in files],
         "conflicts": remote.CONFLICTS,
     }
 
@@ -268,14 +267,6 @@ def _trouble(parcel: Parcel) -> str:
     if not parcel.error_code or parcel.state == ParcelState.WAITING:
         return ""
     return wording.text(parcel.error_code, parcel.error_params)
-
-
-def _is_here(slug: str) -> bool:
-    try:
-        registry.get(slug)
-    except registry.UnknownPlace:
-        return False
-    return True
 
 
 def _uuid(text: str) -> UUID | None:
