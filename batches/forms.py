@@ -30,6 +30,10 @@ def receive(owner: User, file: UploadedFile) -> Original | Refusal:
     return original
 
 
+OUTPUT = ("name_pattern", "anew", "deliver_to", "deliver_folder")
+"""Fields of a new batch about its results; empty, all is as most people want it."""
+
+
 class NewBatchForm(forms.Form):
     """Images of a new batch, from uploads and pasted addresses.
 
@@ -80,6 +84,12 @@ class NewBatchForm(forms.Form):
         self._connected: list[Row] = []
         self.duplicates = 0
         """Images that were given more than once and are left out; known after `rows`."""
+
+    @property
+    def has_output(self) -> bool:
+        """Whether something is said, or wrong, of what most people leave alone: the results."""
+        said = any(self[name].value() or self[name].errors for name in OUTPUT)
+        return said or self["twice"].value() == "leave"
 
     def clean_uploads(self) -> list[str]:
         """Ids of originals, each once, in the order in which they were chosen."""
