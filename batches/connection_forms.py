@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.forms import Dressed
 from accounts.models import Connection, ConnectionKind
 from batches import messages
-from batches.stores import paths, s3
+from batches.stores import endpoints, paths
 from batches.stores.base import StoreError
 from tools import registry
 
@@ -132,7 +132,7 @@ class S3Credentials(Credentials):
         if not endpoint:
             return ""
         try:
-            return s3.judged_endpoint(endpoint, allow=settings.FETCH_ALLOW)
+            return endpoints.judged(endpoint, allow=settings.FETCH_ALLOW)
         except StoreError as error:
             text = messages.text(error.code, error.params)
             raise forms.ValidationError(text, code=error.code) from error

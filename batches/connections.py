@@ -20,10 +20,8 @@ from django.utils.translation import gettext as _
 from accounts import vault
 from accounts.models import Connection, ConnectionKind, User
 from batches.sources.base import Row
-from batches.stores import guarding, paths
+from batches.stores import paths
 from batches.stores.base import Found, Store, StoreError
-from batches.stores.s3 import S3
-from batches.stores.sirv import Sirv
 from tools.engines import images
 
 MOST = 20
@@ -91,8 +89,12 @@ def _version(connection: Connection) -> str:
 
 
 def _store(kind: str, config: Mapping[str, str], secret: str) -> Store:
+    # The clients are large: who opens no account, and that is nearly every process, needs none.
     allow = settings.FETCH_ALLOW
     if kind == ConnectionKind.SIRV:
+        from batches.stores import guarding
+        from batches.stores.sirv import Sirv
+
         return Sirv(
             client_id=config["client_id"],
             client_secret=secret,
@@ -100,6 +102,8 @@ def _store(kind: str, config: Mapping[str, str], secret: str) -> Store:
             api=settings.SIRV_API_URL,
             resolver=guarding.Resolver(allow=allow),
         )
+    from batches.stores.s3 import S3
+
     return S3(
         bucket=config["bucket"],
         key_id=config["key_id"],

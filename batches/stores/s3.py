@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 import boto3
 import botocore.awsrequest
@@ -29,9 +28,9 @@ from botocore.loaders import Loader, create_loader
 from storages.backends.s3 import S3Storage
 from urllib3.exceptions import HTTPError
 
-from batches.fetch import FetchError, check_url
 from batches.stores import files, guarding, paths
 from batches.stores.base import Found, StoreError
+from batches.stores.endpoints import judged
 
 PART_BYTES = 8 * 2**20
 """Larger files go up in parts of this size."""
@@ -83,7 +82,7 @@ class S3:
             bucket_name=bucket,
             access_key=key_id,
             secret_key=secret,
-            endpoint_url=judged_endpoint(endpoint, allow=allow) if endpoint else None,
+            endpoint_url=judged(endpoint, allow=allow) if endpoint else None,
             region_name=region or DEFAULT_REGION,
             client_config=_config(path_style=bool(endpoint)),
             transfer_config=TransferConfig(
@@ -206,22 +205,6 @@ class S3:
         if len(key.encode()) > LONGEST_KEY:
             raise StoreError("store_name_too_long", max=LONGEST_KEY)
         return key
-
-
-def judged_endpoint(endpoint: str, *, allow: Sequence[str] = ()) -> str:
-    """An endpoint as it may be called: public and encrypted, or named by the operator.
-
-    Raises `StoreError`: `store_not_allowed`.
-    """
-    try:
-        url = check_url(endpoint, allow=allow).rstrip("/")
-    except FetchError as error:
-        raise StoreError("store_not_allowed", host=endpoint[:100]) from error
-    parts = urlsplit(url)
-    named = parts.netloc if parts.port else f"{parts.netloc}:80"
-    if parts.path or parts.query or (parts.scheme == "http" and named not in allow):
-        raise StoreError("store_not_allowed", host=endpoint[:100])
-    return url
 
 
 def _config(*, path_style: bool) -> Config:

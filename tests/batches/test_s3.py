@@ -13,7 +13,8 @@ from moto.core import set_initial_no_auth_action_count
 
 from batches.stores import guarding
 from batches.stores.base import StoreError
-from batches.stores.s3 import S3, judged_endpoint
+from batches.stores.endpoints import judged
+from batches.stores.s3 import S3
 
 PNG = b"\x89PNG" + bytes(range(256)) * 8
 
@@ -266,17 +267,17 @@ def test_the_address_is_below_the_public_one_if_there_is_any(s3):
     ],
 )
 def test_endpoints_that_are_not_called(endpoint):
-    assert refusal(judged_endpoint, endpoint).code == "store_not_allowed"
+    assert refusal(judged, endpoint).code == "store_not_allowed"
     assert refusal(S3, bucket="b", key_id="k", secret="s", endpoint=endpoint).code == (
         "store_not_allowed"
     )
 
 
 def test_endpoints_that_are():
-    assert judged_endpoint("https://s3.example.com/") == "https://s3.example.com"
+    assert judged("https://s3.example.com/") == "https://s3.example.com"
     allow = ["minio:9000", "minio:80"]
-    assert judged_endpoint("http://minio:9000", allow=allow) == "http://minio:9000"
-    assert judged_endpoint("http://minio", allow=allow) == "http://minio"
+    assert judged("http://minio:9000", allow=allow) == "http://minio:9000"
+    assert judged("http://minio", allow=allow) == "http://minio"
 
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "127.0.0.1", "10.0.0.7", "fd00::1"])

@@ -8,6 +8,7 @@ SETUP = """
 import sys
 import django
 django.setup()
+import studio.urls
 from tools import registry
 import tools.api, tools.templatetags.tool_settings, tools.management.commands.fetchweights
 assert [tool.unavailable_reason() for tool in registry.all()]
@@ -31,3 +32,5 @@ def test_a_web_process_loads_no_runtime(tmp_path):
     loaded = set(done.stdout.split())
     assert "tools" in loaded
     assert not loaded & {"onnxruntime", "rembg", "torch", "numpy", "scipy", "numba", "skimage"}
+    # Each start of a command would pay for them, too.
+    assert not loaded & {"boto3", "gspread", "lxml", "openpyxl", "python_calamine", "moto"}
