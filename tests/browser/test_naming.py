@@ -55,6 +55,8 @@ def test_a_folder_keeps_its_tree_names_are_shown_and_known_images_are_free(
 
         expect(page.locator("#free")).to_contain_text("1 was done before, and costs nothing")
         expect(page.locator("#cost dd")).to_have_text("2")
+        expect(page.get_by_label("Run everything anew")).to_be_hidden()
+        page.get_by_text("Output").click()
         page.get_by_label("Run everything anew").check()
         expect(page.locator("#cost dd")).to_have_text("4")
         page.get_by_label("Run everything anew").uncheck()
