@@ -36,7 +36,7 @@ AT_ONCE = 1000
 CHUNK = 500
 """Rows that become items in one transaction."""
 BUDGET_SECONDS = 20.0
-"""How long one job works."""
+"""How long one job works, once it knows where it is."""
 LEASE = timedelta(minutes=2)
 MOST_TRIES = 5
 """Workers that an import may lose."""
@@ -99,8 +99,7 @@ def check(
     Raises `SettingsInvalid`, `TableError`, or what reading a Google Sheet raises.
     """
     found = Checked()
-    batch = Batch(owner=sheet.owner, tool=tool.slug, settings=tool.clean(settings or {}))
-    cleaner = intake.Cleaner(tool, batch.settings)
+    cleaner = intake.Cleaner(tool, tool.clean(settings or {}))
     for row in _below(sheets.rows(sheet, tool), after):
         if row.is_done:
             found.done += 1
@@ -109,9 +108,9 @@ def check(
         if found.judged == most:
             continue
         found.judged += 1
-        item, errors = intake.judge(batch, row, cleaner)
+        price, errors = intake.judge(row, cleaner)
         if not errors:
-            found.credits += item.held_price
+            found.credits += price
             continue
         found.wrong += 1
         room = ERRORS_KEPT - len(found.problems)
@@ -286,7 +285,7 @@ def _claim(batch_id: int, *, now: datetime) -> tuple[Batch, UUID] | None:
 
 def _go_on(batch: Batch, token: UUID) -> bool:
     """Import until the time is over or all is in; False where rows stand in the way."""
-    until = time.monotonic() + BUDGET_SECONDS
+    until: float | None = None
     plan = batch.plan
     tool = registry.get(batch.tool)
     if batch.sheet is None:
@@ -304,7 +303,10 @@ def _go_on(batch: Batch, token: UUID) -> bool:
                 batch, token, _problems(batch, tool, invalid, chunk, first=taker.count, rest=rows)
             )
             return False
-        if time.monotonic() > until:
+        # With the first rows, all that were there before are read: what that takes doesn't count,
+        # or the last ones of a long sheet would come one portion a job.
+        until = until or time.monotonic() + BUDGET_SECONDS
+        if time.monotonic() >= until:
             _hand_over(batch, token)
             return True
     _finish(batch, token)
@@ -361,7 +363,7 @@ def _problems(
     for row in rest:
         if len(found) >= ERRORS_KEPT:
             break
-        _item, errors = intake.judge(batch, row, cleaner)
+        _price, errors = intake.judge(row, cleaner)
         found += [problem(error, row, sheet) for error in errors]
     return found[:ERRORS_KEPT]
 

@@ -25,6 +25,9 @@ from batches.stores import paths
 from tools.base import SettingsInvalid, Tool, ToolError
 from tools.engines import guard, images
 
+_KNOWN_AGAIN = ("batch", "position", "line", "stem", *reuse.TOLD_APART_BY)
+"""Columns of items that were there before: whoever goes on with a long import reads them all."""
+
 
 class ImageRefused(Exception):
     """An image that can't be taken in. Carries the code and the figures of its message."""
@@ -193,7 +196,8 @@ class Intake:
     def _begun(self, namer: Namer) -> Namer:
         """The namer, and the plan, as if they had seen the items that were there before."""
         if self._goes_on:
-            for item in self._batch.items.order_by("position").iterator(chunk_size=2000):
+            there = self._batch.items.order_by("position").only(*_KNOWN_AGAIN)
+            for item in there.iterator(chunk_size=2000):
                 namer.meet(item.stem, row=item.line or item.position + 1)
                 self._plan.meet(item)
         return namer
@@ -220,12 +224,13 @@ class Intake:
         return _wrong_size(item.position, tool, item, item.original, drawn)
 
 
-def judge(batch: Batch, row: Row, cleaner: "Cleaner") -> tuple[Item, list[RowError]]:
-    """What a row of an address would become, not stored, with everything that is wrong with it.
+def judge(row: Row, cleaner: "Cleaner") -> tuple[int, list[RowError]]:
+    """The most credits that a row of an address would cost, and everything that is wrong with it.
 
-    `batch` need not be stored. Pictures that settings name are not looked at.
+    There need not be a batch. Pictures that settings name are not looked at.
     """
-    return _item(batch, 0, row, _Named(), cleaner)
+    judged = _judged(0, row, _Named(), cleaner)
+    return judged.price, judged.problems
 
 
 class Cleaner:
@@ -293,51 +298,79 @@ def _uploads(owner: User, rows: Iterable[Row]) -> dict[str, Original]:
     return {str(original.uid): original for original in found}
 
 
+@dataclass(slots=True)
+class _Judged:
+    """What a row asks for, and everything that is wrong with it.
+
+    Cheaper than an `Item`: of long sheets rows are judged that nobody stores yet.
+    """
+
+    url: str = ""
+    original: Original | None = None
+    connection: Connection | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    price: int = 0
+    problems: list[RowError] = field(default_factory=list)
+
+
 def _item(
     batch: Batch, index: int, row: Row, named: _Named, cleaner: Cleaner
 ) -> tuple[Item, list[RowError]]:
     """One row as an unsaved item, with everything that is wrong with it."""
-    problems: list[RowError] = []
-    item = Item(batch=batch, position=index, external_id=row.external_id, settings={})
+    judged = _judged(index, row, named, cleaner)
+    item = Item(
+        batch=batch,
+        position=index,
+        external_id=row.external_id,
+        source_url=judged.url,
+        original=judged.original,
+        connection=judged.connection,
+        settings=judged.settings,
+        held_price=judged.price,
+    )
     if batch.sheet_id and row.fields:  # not a line of pasted addresses
         item.line = row.line
+    item.name = clean_name(row.name or _name_of(item))
+    return item, judged.problems
+
+
+def _judged(index: int, row: Row, named: _Named, cleaner: Cleaner) -> _Judged:
+    found = _Judged()
     at = f"/images/{index}"
     given = row.problems
     if not given and not row.refusal and bool(row.url) == bool(row.upload):
         given = [("", _("Give either an address or an upload."))]
     if row.refusal:
         code, params = row.refusal
-        problems.append(RowError(index, at, code, messages.text(code, params), params))
+        found.problems.append(RowError(index, at, code, messages.text(code, params), params))
     elif given:
-        problems += [
+        found.problems += [
             RowError(index, _pointer(at, name), "row_invalid", detail, {"detail": detail})
             for name, detail in given
         ]
     elif row.upload:
-        item.original = named.uploads.get(_as_uuid(row.upload))
-        if item.original is None:
+        found.original = named.uploads.get(_as_uuid(row.upload))
+        if found.original is None:
             detail = _("There is no such upload. Upload the file again.")
-            problems.append(RowError(index, f"{at}/upload", "source_missing", detail))
+            found.problems.append(RowError(index, f"{at}/upload", "source_missing", detail))
     elif row.connection:
-        problems += _take_path(item, index, row, named.connections)
+        found.url, found.connection = row.url, named.connections.get(row.connection)
+        found.problems += _wrong_path(index, row, found.connection)
     else:
-        item.source_url = row.url
+        found.url = row.url
         try:
-            item.source_url = fetch.check_url(row.url, allow=settings.FETCH_ALLOW)
+            found.url = fetch.check_url(row.url, allow=settings.FETCH_ALLOW)
         except fetch.FetchError as error:
-            problems.append(RowError(index, f"{at}/url", error.code, _refusal(error), error.params))
-    problems += _take_settings(item, index, row, cleaner)
-    item.name = clean_name(row.name or _name_of(item))
-    return item, problems
+            detail = _refusal(error)
+            found.problems.append(RowError(index, f"{at}/url", error.code, detail, error.params))
+    found.problems += _take_settings(found, index, row, cleaner)
+    return found
 
 
-def _take_path(
-    item: Item, index: int, row: Row, connected: Mapping[str, Connection]
-) -> list[RowError]:
-    """Point an item at a file in an account elsewhere; what is wrong with that."""
-    item.source_url, item.connection = row.url, connected.get(row.connection)
+def _wrong_path(index: int, row: Row, connection: Connection | None) -> list[RowError]:
+    """What is wrong with a row that names a file in an account elsewhere."""
     at = f"/images/{index}"
-    if item.connection is None:
+    if connection is None:
         detail = messages.text("connection_gone")
         return [RowError(index, f"{at}/connection", "connection_gone", detail)]
     if not paths.is_plain(row.url):
@@ -346,11 +379,11 @@ def _take_path(
     return []
 
 
-def _take_settings(item: Item, index: int, row: Row, cleaner: Cleaner) -> list[RowError]:
-    """Give the item its settings and price; returns what is wrong with them."""
+def _take_settings(found: _Judged, index: int, row: Row, cleaner: Cleaner) -> list[RowError]:
+    """Note the row's settings and price; returns what is wrong with them."""
     at = f"/images/{index}/settings"
     try:
-        item.settings, item.held_price, reason = cleaner.clean(row.settings)
+        found.settings, found.price, reason = cleaner.clean(row.settings)
     except SettingsInvalid as invalid:
         return [
             RowError(

@@ -26,6 +26,11 @@ MOST_LOOKED_AT = 3
 """Earlier results of one work that are tried, newest first, before it is done once more."""
 FIELDS = ("twin_of", "reused_from", "held_price")
 """The columns that a plan sets."""
+TOLD_APART_BY = (
+    *("source_url", "original", "connection", "settings", "shrink", "history"),
+    *("twin_of", "error_code"),
+)
+"""The columns that `Plan.meet` looks at."""
 
 
 class Plan:

@@ -4,9 +4,10 @@ import io
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
-from batches import dispatch, imports, lifecycle, sheets, storage
+from batches import dispatch, imports, intake, lifecycle, sheets, storage
 from batches.imports import begin
 from batches.intake import RowsInvalid
 from batches.models import Batch, Item, Sheet
@@ -196,6 +197,20 @@ def test_a_job_hands_over_when_its_time_is_over(alice, fake_tool, work, monkeypa
     assert jobs > 4
     assert state_of(batch) == BatchState.READY
     assert addresses(batch)[1:] == [*numbers(1, 3), *numbers(5, 23)]
+
+
+def test_whoever_goes_on_asks_as_little_of_many_rows_as_of_few(
+    alice, fake_tool, monkeypatch, django_assert_max_num_queries
+):
+    monkeypatch.setattr(imports, "AT_ONCE", 40)
+    batch = begin(alice, fake_tool, catalogue(alice, 40))
+    names = batch.items.order_by("position").values_list("name", flat=True)
+    taker = intake.Intake(batch, fake_tool, there=list(names))
+
+    with django_assert_max_num_queries(12), transaction.atomic():
+        taker.add([Row(url="https://shop.example.com/41.jpg", line=42)], skip_invalid=False)
+
+    assert batch.items.count() == 41
 
 
 def test_a_worker_that_dies_costs_nothing_but_time(alice, fake_tool, work, monkeypatch):
