@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Any, cast
 
 from django.db import transaction
@@ -141,7 +141,9 @@ def _preview(
         "preview": [
             {
                 "row": row.line,
-                "cells": dict(zip(table.columns, row.cells, strict=False)),
+                "cells": dict(
+                    zip_longest(table.columns, row.cells[: len(table.columns)], fillvalue="")
+                ),
             }
             for row in seen.rows
         ],

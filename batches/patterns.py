@@ -104,7 +104,8 @@ class Pattern:
             raise PatternInvalid(_("{ext} belongs at the end: results get their ending there."))
         if inside.casefold() in {*PLACEHOLDERS, *self._columns} or _NUMBER.fullmatch(inside):
             return
-        known = ", ".join(f"{{{name}}}" for name in [*PLACEHOLDERS, *sorted(columns)])
+        own = [name for name in sorted(columns) if name.strip().casefold() not in PLACEHOLDERS]
+        known = ", ".join(f"{{{name}}}" for name in [*PLACEHOLDERS, *own])
         raise PatternInvalid(
             _("There is no {unknown}. Use one or more of: {known}.").format(
                 unknown=f"{{{inside}}}", known=known

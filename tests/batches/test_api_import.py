@@ -85,7 +85,7 @@ def test_a_dry_run_says_what_would_become_of_the_rows_and_keeps_nothing(alices, 
         "https://shop.example.com/1.jpg,Shoe,grey,done\n"
         "https://shop.example.com/2.jpg,Boot,purple,failed\n"
         "ftp://shop.example.com/3.jpg,Sandal,,\n"
-        "https://shop.example.com/4.jpg,Slipper,Grey,\n"
+        "https://shop.example.com/4.jpg,Slipper\n"
     )
     targets = {"Photo": "url", "Title": "name", "Style": "style"}
 
@@ -104,6 +104,12 @@ def test_a_dry_run_says_what_would_become_of_the_rows_and_keeps_nothing(alices, 
             "Style": "grey",
             columns.STATUS: "done",
         },
+    }
+    assert said["preview"][3]["cells"] == {
+        "Photo": "https://shop.example.com/4.jpg",
+        "Title": "Slipper",
+        "Style": "",
+        columns.STATUS: "",
     }
     assert [(e["row"], e["column"], e["value"], e["code"]) for e in said["errors"]] == [
         (3, "Style", "purple", "settings_invalid"),

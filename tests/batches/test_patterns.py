@@ -100,6 +100,13 @@ def test_a_pattern_without_sense_says_what_is_wrong(pattern, why):
     assert why in invalid.value.detail
 
 
+def test_a_column_that_is_called_like_a_placeholder_is_offered_once():
+    with pytest.raises(PatternInvalid) as invalid:
+        Pattern("{nmae}", COLUMNS)
+
+    assert invalid.value.detail.casefold().count("{sku}") == 1
+
+
 # --- Collisions -----------------------------------------------------------------------
 
 
