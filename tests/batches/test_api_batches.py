@@ -99,6 +99,7 @@ def test_a_finished_item_reads_as_the_contract_says(alices, alice, ring, run_job
                 "error": None,
                 "review": [],
                 "credits": 2,
+                "reused_from": None,
                 "result": results[0],
                 "results": results,
                 "started_at": f"{item.started_at:%Y-%m-%dT%H:%M:%S.%fZ}",

@@ -177,8 +177,12 @@ def test_null_is_the_same_as_nothing(alices, original):
             "invalid",
             id="two settings that contradict each other",
         ),
-        pytest.param({"webhook_url": "https://a.io/"}, "/webhook_url", "unknown_field", id="hook"),
-        pytest.param({"deliver": []}, "/deliver", "unknown_field", id="deliver"),
+        pytest.param(
+            {"webhook_url": "http://10.0.0.1/"}, "/webhook_url", "source_not_allowed", id="hook"
+        ),
+        pytest.param(
+            {"deliver": [{"to": "moon"}]}, "/deliver/0/to", "invalid_choice", id="deliver"
+        ),
     ],
 )
 def test_a_wrong_field_is_named_and_nothing_is_stored(alices, alice, original, body, pointer, code):
