@@ -7,6 +7,7 @@ admin. They are stored as plain JSON, so a tool's ``run`` gets a dict and nothin
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, Literal, Self
 from uuid import UUID
 
@@ -236,6 +237,16 @@ def refuse_transparent_jpg(attrs: Mapping[str, Any]) -> None:
         raise serializers.ValidationError({"format": detail}, code="transparent_jpg")
 
 
+@cache
+def _picture_settings(kind: type[ToolSettings]) -> dict[str, ImageSetting]:
+    """Those settings of a kind that may be pictures.
+
+    Remembered: it is asked several times for each image, and DRF copies every field each time.
+    """
+    fields = kind().fields.items()
+    return {name: setting for name, setting in fields if isinstance(setting, ImageSetting)}
+
+
 @dataclass(frozen=True)
 class SettingError:
     """One thing that is wrong with one setting; ``field`` is empty when it is all of them."""
@@ -420,9 +431,8 @@ class Tool:
 
     def image_settings(self, settings: Mapping[str, Any]) -> dict[str, str]:
         """The settings that stand for pictures: name to the upload's id or the address."""
-        fields = self.Settings().fields.items()
-        images = {name: setting for name, setting in fields if isinstance(setting, ImageSetting)}
-        found = {name: images[name].reference(settings.get(name) or "") for name in images}
+        images = _picture_settings(self.Settings).items()
+        found = {name: setting.reference(settings.get(name) or "") for name, setting in images}
         return {name: reference for name, reference in found.items() if reference}
 
     def clean(
