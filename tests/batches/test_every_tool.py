@@ -43,7 +43,7 @@ def run(owner, tool: Tool, *, single: bool) -> tuple[Batch, Item]:
     for name, draw in example.images.items():
         settings[name] = str(upload(owner, draw(photo), f"{name}.png").uid)
     row = Row(upload=str(upload(owner, photo, "coffee.png").uid))
-    batch = lifecycle.create(owner, tool, [row], settings=settings, single=single)
+    batch = lifecycle.create(owner, tool, [row], settings=settings, single=single, reuse=False)
     batch = lifecycle.start(batch)
     item = batch.items.get()
     pipeline.run(item.pk)
