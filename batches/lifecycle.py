@@ -6,6 +6,7 @@ locks is batch, account, items. Rings go out after the commit.
 """
 
 import logging
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +44,8 @@ from credits import ledger
 from tools import registry
 from tools.base import Tool
 
+CANCEL_SECONDS = 10.0
+"""How long one call cancels; a batch of 100,000 images takes some minutes."""
 RELEASE_CHUNK = 100
 """Items cancelled in one transaction: short enough that nobody waits long for the account."""
 MOVE_CHUNK = 5000
@@ -304,35 +307,45 @@ def cancel(batch: Batch) -> Batch:
 
 
 def finish_cancelling(batch: Batch) -> Batch:
-    """Release what is open, in chunks. Also goes on where a process died half way."""
+    """Release what is open, in chunks, what workers have in hand first.
+
+    Also goes on where a process died half way. What takes longer than somebody waits for stays
+    `cancelling`, and `reconcile` goes on.
+    """
+    until = time.monotonic() + CANCEL_SECONDS
     # Nothing is held for these and nobody has them in hand: no account is needed.
     unpaid = batch.items.filter(state=ItemState.PENDING, hold=None)
     while (first := unpaid.aggregate(n=Min("position"))["n"]) is not None:
         unpaid.filter(position__lt=first + MOVE_CHUNK).advance(
             ItemState.CANCELLED, finished_at=timezone.now()
         )
-    open_states = [ItemState.PENDING, *ON_HOLD]
-    while True:
-        with transaction.atomic():
-            # Nothing can settle while we have the account, so what we read is what we move.
-            ledger.lock(batch.owner_id)
-            chunk = list(batch.items.filter(state__in=open_states).order_by("pk")[:RELEASE_CHUNK])
-            if not chunk:
-                break
-            Item.objects.filter(pk__in=[item.pk for item in chunk]).advance(
-                ItemState.CANCELLED,
-                token=None,
-                lease_until=None,
-                rung_at=None,
-                finished_at=timezone.now(),
-            )
-            release_items(chunk)
+    for states in (IN_HAND, {ItemState.PENDING, *ON_HOLD}):
+        while _cancel_some(batch, states):
+            if time.monotonic() > until:
+                return _fresh(batch)
     with transaction.atomic():
         this = Batch.objects.filter(pk=batch.pk)
         if this.advance(BatchState.CANCELLED, finished_at=timezone.now()):
             _tell(batch, outbox.BATCH_FINISHED)
     dispatch.ring_followers(batch.pk, now=timezone.now())
     return _fresh(batch)
+
+
+def _cancel_some(batch: Batch, states: Collection[ItemState]) -> int:
+    """Cancel a chunk of the items in these states; how many there were."""
+    with transaction.atomic():
+        # Nothing can settle while we have the account, so what we read is what we move.
+        ledger.lock(batch.owner_id)
+        chunk = list(batch.items.filter(state__in=states).order_by("pk")[:RELEASE_CHUNK])
+        Item.objects.filter(pk__in=[item.pk for item in chunk]).advance(
+            ItemState.CANCELLED,
+            token=None,
+            lease_until=None,
+            rung_at=None,
+            finished_at=timezone.now(),
+        )
+        release_items(chunk)
+    return len(chunk)
 
 
 def _change_settings(batch: Batch, settings: Mapping[str, Any]) -> None:

@@ -109,8 +109,7 @@ def sweep_orphans(*, now: datetime) -> int:
 def _close(batch: Batch) -> bool:
     """End the batch if it should have ended; True for whoever did it."""
     if batch.state == BatchState.CANCELLING:
-        lifecycle.finish_cancelling(batch)
-        return True
+        return lifecycle.finish_cancelling(batch).state == BatchState.CANCELLED
     return lifecycle.close_if_finished(batch.pk)
 
 

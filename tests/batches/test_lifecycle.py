@@ -12,7 +12,7 @@ from accounts import plans
 from batches import dispatch, intake, lifecycle, pipeline, storage
 from batches.exports import archive
 from batches.models import Batch, Draft, DraftImage, Item, Original, Result
-from batches.reconcile import sweep_orphans
+from batches.reconcile import reconcile, sweep_orphans
 from batches.sources.base import Row
 from batches.states import BatchState, ItemState
 from credits import ledger
@@ -585,6 +585,27 @@ def test_a_retry_in_a_sample_leads_back_to_the_sample(alice, run_jobs):
     assert states(batch) == ["done", "done", "pending"]
 
 
+def test_a_cancel_that_takes_long_goes_on_in_the_background(alice, fake_tool, monkeypatch):
+    batch = lifecycle.start(make_batch(alice, 5))
+    in_hand = batch.items.get(position=4)
+    assert pipeline._claim(in_hand.pk, ItemState.RUNNING)
+    monkeypatch.setattr(lifecycle, "RELEASE_CHUNK", 1)
+    monkeypatch.setattr(lifecycle, "CANCEL_SECONDS", 0)
+
+    batch = lifecycle.cancel(batch)
+
+    assert batch.state == BatchState.CANCELLING
+    in_hand.refresh_from_db()
+    assert in_hand.state == ItemState.CANCELLED, "what somebody works on comes first"
+    rounds = 0
+    while batch.state == BatchState.CANCELLING and rounds < 9:
+        reconcile(now=timezone.now())
+        batch.refresh_from_db()
+        rounds += 1
+    assert (batch.state, rounds) == (BatchState.CANCELLED, 5)
+    assert ledger.balance(alice).held == 0
+
+
 def test_an_image_that_failed_twice_is_retried_on_a_third_hold(alice, run_jobs):
     batch = batch_with_failures(alice, run_jobs, count=1)
     lifecycle.retry(batch)
@@ -665,9 +686,9 @@ ALLOWED = {
     "approve": {"sampled"},
     "pause": {"running"},
     "resume": {"paused"},
-    "cancel": {"ready", "running", "sampled", "paused"},
+    "cancel": {"importing", "ready", "running", "sampled", "paused"},
     "retry": {"running", "paused", "sampled", "finished"},
-    "delete": {"ready", "finished", "cancelled"},
+    "delete": {"draft", "ready", "finished", "cancelled"},
 }
 
 
