@@ -1,6 +1,7 @@
 """The verbs on a batch, each in each state: what moves, what is held, what is refused."""
 
 import io
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -814,14 +815,15 @@ def test_a_download_of_a_deleted_batch_breaks_off(
     alice, media, run_jobs, django_capture_on_commit_callbacks
 ):
     batch = batch_with_failures(alice, run_jobs, count=3, failed=())
-    download = iter(archive.stream(batch))
-    next(download)
+    with closing(archive.Archive(batch)) as whole:
+        download = iter(whole)
+        next(download)
 
-    with django_capture_on_commit_callbacks(execute=True):
-        lifecycle.delete(batch)
+        with django_capture_on_commit_callbacks(execute=True):
+            lifecycle.delete(batch)
 
-    with pytest.raises(RuntimeError, match="not in the storage any more"):
-        list(download)
+        with pytest.raises(RuntimeError, match="not in the storage any more"):
+            list(download)
 
 
 # --- close ----------------------------------------------------------------------------

@@ -28,7 +28,8 @@ def path(link: str) -> str:
 def status(link: str) -> int:
     """What a stranger is answered."""
     answer = Client().get(path(link))
-    answer.close()
+    if answer.streaming:
+        answer.getvalue()  # read to its end, the client closes it and leaves the connection alone
     return answer.status_code
 
 

@@ -69,7 +69,7 @@ def test_a_hundred_percent_is_said_only_at_the_end(alice, ended, total, percent)
 def test_a_look_is_worth_repeating_while_something_may_change(alice, state):
     seen = look(bare_batch(alice, state=state))
 
-    assert seen.live == (state in {"running", "paused", "cancelling"})
+    assert seen.live == (state in {"importing", "running", "paused", "cancelling"})
 
 
 def test_results_that_want_a_second_look_are_counted(alice):

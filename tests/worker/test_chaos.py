@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import zipfile
+from contextlib import closing
 
 import pytest
 from django.core.management import call_command
@@ -64,7 +65,9 @@ def assert_forty_done_five_failed(batch, owner, granted):
     assert ledger.balance(owner) == (granted - 40, 0)
     assert everything_agrees() == []
     call_command("checkledger", verbosity=0)
-    with zipfile.ZipFile(io.BytesIO(b"".join(archive.stream(batch)))) as archived:
+    with closing(archive.Archive(batch)) as whole:
+        data = b"".join(whole)
+    with zipfile.ZipFile(io.BytesIO(data)) as archived:
         pictures = [name for name in archived.namelist() if name.endswith(".png")]
         assert len(pictures) == 40
         assert archived.testzip() is None
