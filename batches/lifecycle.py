@@ -337,6 +337,8 @@ def _cancel_some(batch: Batch, states: Collection[ItemState]) -> int:
         # Nothing can settle while we have the account, so what we read is what we move.
         ledger.lock(batch.owner_id)
         chunk = list(batch.items.filter(state__in=states).order_by("pk")[:RELEASE_CHUNK])
+        if not chunk:
+            return 0
         Item.objects.filter(pk__in=[item.pk for item in chunk]).advance(
             ItemState.CANCELLED,
             token=None,
