@@ -244,7 +244,7 @@ def test_a_start_takes_what_it_started_and_only_that(browser, alice):
 
     browser.post(NEW, form)
 
-    assert Batch.objects.get().items.count() == 4
+    assert Batch.objects.get().items.count() == 5
     assert on_page(alice) == [late.name, "late.png"]
     assert typed(alice) == {
         "urls": "https://a.example.com/late.png",

@@ -334,7 +334,7 @@ def test_a_draft_names_the_bad_rows_and_goes_on_without_them(alice_here, importe
 def test_a_batch_that_could_not_be_paid_for_says_so(alice_here, alice, imported):
     imports.run(imported.pk)
     imports.again(imported)
-    ledger.hold(alice, 100, key="elsewhere", reference="elsewhere")
+    ledger.adjust(alice, -100, actor=alice, note="spent elsewhere", key="elsewhere")
 
     imports.run(imported.pk)
 

@@ -391,7 +391,7 @@ def test_an_image_stays_on_the_stage_while_its_new_settings_are_mended(browser, 
 def test_a_single_image_is_the_batchs_to_the_last_byte(browser, alice, run, work):
     options = {"style": "grey", "format": "webp", "quality": "70"}
     batch = lifecycle.start(make_batch(alice, 1, settings=options))
-    item = run(0, **options)
+    item = run(0, anew="1", **options)
     work()
 
     results = [one.items.get().results.get() for one in (batch, item.batch)]
