@@ -13,6 +13,14 @@ from accounts.models import User
 from tests import fakes, sirv_server
 from tools.base import Tool
 
+LONGEST = "test_random_stories_leave_money_and_items_in_order"
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-django has put tests that commit last
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest test, so that no process waits for it in the end."""
+    items.sort(key=lambda item: item.name != LONGEST)
+
 
 @pytest.fixture
 def alice(db) -> User:
