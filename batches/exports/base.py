@@ -7,24 +7,11 @@ from typing import IO, Any, Protocol, runtime_checkable
 from rest_framework import serializers
 
 from batches.models import Delivery, Item, Parcel, Result
+from batches.outside import OutsideError
 
 
-class ExportError(Exception):
+class ExportError(OutsideError):
     """A target that did not take it; `transient` means that trying again may help."""
-
-    def __init__(
-        self,
-        code: str,
-        *,
-        transient: bool = False,
-        retry_after: float | None = None,
-        **params: Any,
-    ) -> None:
-        super().__init__(code, params)
-        self.code = code
-        self.transient = transient
-        self.retry_after = retry_after
-        self.params = params
 
 
 @dataclass(frozen=True, kw_only=True)

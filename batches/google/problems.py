@@ -1,9 +1,9 @@
 """What may go wrong with a Google Sheet, in codes that `batches.messages` has texts for."""
 
-from typing import Any
+from batches.outside import OutsideError
 
 
-class SheetError(Exception):
+class SheetError(OutsideError):
     """A Google Sheet that can't be read or written.
 
     Codes: `google_link` (no link of a sheet), `google_published` (a link of a published page),
@@ -15,19 +15,3 @@ class SheetError(Exception):
     write with), `google_account` (what the operator must mend), `google_refused` (anything else,
     with `status`).
     """
-
-    def __init__(
-        self,
-        code: str,
-        *,
-        transient: bool = False,
-        retry_after: float | None = None,
-        **params: Any,
-    ) -> None:
-        super().__init__(code, params)
-        self.code = code
-        self.transient = transient
-        """Whether the same request may well work a little later."""
-        self.retry_after = retry_after
-        """Seconds, where it is known how long to wait."""
-        self.params = params

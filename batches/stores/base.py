@@ -7,10 +7,12 @@ Paths are relative to what the connection was given (a bucket's prefix, an accou
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
+
+from batches.outside import OutsideError
 
 
-class StoreError(Exception):
+class StoreError(OutsideError):
     """A store that did not do what it was asked; `code` and `params` are for people.
 
     Codes: `store_unreachable`, `store_credentials` (wrong or expired), `store_forbidden`,
@@ -21,22 +23,6 @@ class StoreError(Exception):
     different ways), `store_name_too_long` (with `max`), `file_too_large` (`size` and `max` in
     megabytes); and of connections `connection_gone` and `connection_sealed`.
     """
-
-    def __init__(
-        self,
-        code: str,
-        *,
-        transient: bool = False,
-        retry_after: float | None = None,
-        **params: Any,
-    ) -> None:
-        super().__init__(code, params)
-        self.code = code
-        self.transient = transient
-        """Whether the same request may well work a little later."""
-        self.retry_after = retry_after
-        """Seconds, where the store says how long to wait."""
-        self.params: Mapping[str, Any] = params
 
 
 @dataclass(frozen=True, kw_only=True)
