@@ -123,6 +123,8 @@ def test_the_drawer_opens_moves_by_keys_and_gives_the_focus_back(
     page.locator("#item-title").focus()
     page.keyboard.press("j")
     expect(drawer.get_by_role("heading", name="astronaut.png")).to_be_focused()
+    shown = batch.items.get(name="astronaut.png").uid
+    expect(page).to_have_url(re.compile(str(shown)))
     page.reload()
     expect(drawer.get_by_role("heading", name="astronaut.png")).to_be_visible()
     expect(drawer.locator(".viewer")).to_have_attribute("data-backdrop", "black")
