@@ -214,6 +214,7 @@ def test_a_folder_with_things_of_others_serves_as_well(place):
         "db.sqlite3",
         "logs",
         "run",
+        "credentials-key",
         "secret-key",
     }
     assert stat.S_IMODE((place.data / "run").stat().st_mode) == 0o700

@@ -221,6 +221,7 @@ def test_files_of_the_site_lie_in_its_data_directory_alone(used_place, site):
         "db.sqlite3",
         "logs",
         "run",
+        "credentials-key",
         "secret-key",
         "valkey",
     }
