@@ -174,7 +174,9 @@ def test_ctrl_c_ends_it_and_everything_with_it(used_place, serving):
 
 def test_ctrl_c_during_the_sample_ends_it_at_once_and_gives_credits_back(used_place, first_run):
     boss = used_place.start("demo", "--exit", STUDIO_PORT=str(used_place.port))
-    eventually(lambda: used_place.rows("SELECT 1 FROM credits_creditaccount WHERE held > 0"))
+    eventually(
+        lambda: used_place.rows("SELECT 1 FROM credits_creditaccount WHERE held > 0"), seconds=150
+    )
 
     boss.send_signal(signal.SIGINT)
     said, _ = boss.communicate(timeout=30)
