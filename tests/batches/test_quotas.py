@@ -25,7 +25,9 @@ print("ready", flush=True)
 sys.stdin.readline()
 end = time.time() + 1
 while time.time() < end:
-    if not quotas.take("shared", size=10, per_minute=1200):
+    if wait := quotas.take("shared", size=10, per_minute=1200):
+        time.sleep(wait)  # as whoever asks does; a database in one file is nobody's meanwhile
+    else:
         print(time.time(), flush=True)
 """
 
