@@ -4,6 +4,7 @@ import io
 import re
 import zipfile
 from functools import cache
+from pathlib import Path
 
 import openpyxl
 import pytest
@@ -17,7 +18,7 @@ from openpyxl.worksheet.datavalidation import DataValidation
 
 from batches.exports import workbook
 from batches.exports.base import ExportError
-from batches.sources import columns
+from batches.sources import columns, tables
 from tests import workbooks
 from tests.factories import picture
 
@@ -182,6 +183,26 @@ def test_workbooks_of_both_programs_keep_every_other_byte(data, tab, header, let
     assert bare(without_ours(after[changed], letters)) == bare(before[changed].decode())
     column = ord(letters[0]) - ord("A")
     assert [row[column] for row in seen(made, tab)[4:5]] == ["done"]
+
+
+def test_a_workbook_that_libreoffice_wrote_comes_back_with_our_columns_only():
+    """Ten rows with formulas, a link, a picture and a chart, saved by LibreOffice 7.4."""
+    data = (Path(__file__).parents[1] / "files/made-by-libreoffice-7.4.xlsx").read_bytes()
+    rows = [(line, values("done")) for line in range(2, 10)]
+    rows += [(line, values("failed")) for line in (10, 11)]
+
+    table, _rows = tables.look(io.BytesIO(data), name="autumn.xlsx")
+    made = filled(data, rows, tab=table.tab, header=table.header)
+    again, found = tables.look(io.BytesIO(made), name="autumn.xlsx")
+
+    before, after = parts(data), parts(made)
+    assert [part for part in before if before[part] != after[part]] == ["xl/worksheets/sheet1.xml"]
+    assert list(before) == list(after)
+    assert (table.columns, table.rows) == (["SKU", "Photo", "Name", "Price", "Net"], 10)
+    assert again.columns == [*table.columns, *columns.OURS]
+    assert [row.cells[5] for row in found] == ["done"] * 8 + ["failed"] * 2
+    assert found[1].links == {1: "https://shop.example.com/linked.jpg"}
+    assert seen(made)[1][:5] == seen(data)[1][:5]
 
 
 def test_other_prefixes_missing_places_and_empty_rows_are_understood():
