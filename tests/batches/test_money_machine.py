@@ -238,6 +238,11 @@ class Story(RuleBasedStateMachine):
         stands = [worker for worker in self.workers if worker.token in tokens]
         return stands, [worker for worker in self.workers if worker.token not in tokens]
 
+    def balance_before(self, worker: Item) -> ledger.Balance:
+        """What its owner has, without what has run out: a hold after all would drop that, too."""
+        HITS["ran out"] += bool(ledger.expire(self.now))
+        return ledger.balance(worker.batch.owner)
+
     def some_at_work(self, chance, most, *, first=lambda _worker: 0) -> list[Item]:
         """A few workers whose claims stand; rather those of whom more is true."""
         stands, _lost = self.split_workers()
@@ -464,7 +469,7 @@ class Story(RuleBasedStateMachine):
         return bool(workers)
 
     def finish_one(self, worker):
-        before = ledger.balance(worker.batch.owner)
+        before = self.balance_before(worker)
 
         item = self.work(worker)
 
@@ -535,7 +540,7 @@ class Story(RuleBasedStateMachine):
             self.charge(item)
             HITS["finished in time"] += 1
 
-        before = ledger.balance(worker.batch.owner)
+        before = self.balance_before(worker)
         batch_state = Batch.objects.get(pk=worker.batch_id).state
         may_cancel = batch_state in {"running", "paused"} and chance.random() < 0.3
         overtake = cancel if may_cancel else take_over
@@ -556,7 +561,7 @@ class Story(RuleBasedStateMachine):
         """One or two images can't be done."""
         workers = self.some_at_work(chance, 2, first=lambda worker: worker.generation)
         for worker in workers:
-            before = ledger.balance(worker.batch.owner)
+            before = self.balance_before(worker)
             error = ToolError("no_subject", permanent=True)
             if worker.state == ItemState.FETCHING:
                 error = fetch.FetchError("status", code="source_not_found", status=404)
@@ -577,7 +582,7 @@ class Story(RuleBasedStateMachine):
         workers = self.some_at_work(chance, 3, first=lambda worker: worker.tries)
         stubborn = chance.random() < 0.3
         for worker in workers:
-            before = ledger.balance(worker.batch.owner)
+            before = self.balance_before(worker)
 
             item = self.work(worker, raising(ZeroDivisionError()))
 
