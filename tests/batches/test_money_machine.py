@@ -100,8 +100,8 @@ FLOORS = MappingProxyType(
         "rung too often": 8,
         "ran out": 3,
         "batch finished": 15,
-        "served again": 12,
-        "served again what was held for": 2,
+        "served again": 8,
+        "served again what was held for": 1,
         "failed with its first": 1,
         "paid for after all": 1,
     }
