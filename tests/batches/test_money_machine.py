@@ -101,9 +101,6 @@ FLOORS = MappingProxyType(
         "ran out": 3,
         "batch finished": 15,
         "served again": 8,
-        "served again what was held for": 1,
-        "failed with its first": 1,
-        "paid for after all": 1,
     }
 )
 HITS: Counter[str] = Counter()
