@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from accounts.models import User
 from batches import dispatch
@@ -17,6 +17,8 @@ BATCH_FINISHED = "batch.finished"
 BATCH_SAMPLED = "batch.sampled"
 DELIVERY_FINISHED = "delivery.finished"
 ASSET_CREATED = "asset.created"
+PING = "ping"
+"""A message that means nothing, to see whether it arrives; nobody subscribes to it."""
 EVENTS = (BATCH_FINISHED, BATCH_SAMPLED, DELIVERY_FINISHED, ASSET_CREATED)
 
 
@@ -59,10 +61,19 @@ def ring() -> None:
     dispatch.ring_for_webhooks()
 
 
+def due(*, now: datetime) -> QuerySet[WebhookMessage]:
+    """Messages that somebody should send now.
+
+    An address that was given up is told nothing; what waits for it waits until it is switched on.
+    """
+    free = Q(lease_until=None) | Q(lease_until__lt=now)
+    wanted = Q(endpoint=None) | Q(endpoint__disabled_at=None) | Q(event=PING)
+    return WebhookMessage.objects.filter(free, wanted, state=WebhookState.WAITING, next_at__lte=now)
+
+
 def ring_if_due(*, now: datetime) -> bool:
     """Ring where something waits: a ring may have been lost, and some messages wait for later."""
-    waits = WebhookMessage.objects.filter(state=WebhookState.WAITING, next_at__lte=now)
-    due = waits.filter(Q(lease_until=None) | Q(lease_until__lt=now)).exists()
-    if due:
+    waits = due(now=now).exists()
+    if waits:
         ring()
-    return due
+    return waits

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC
 from typing import Any
 
-from django.conf import settings
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from batches import deliveries, fetch, messages, patterns
+from batches import deliveries, patterns, webhooks
 from batches.exports.registry import ARCHIVE, PLACES
 from batches.models import Batch, Delivery, DeliveryState, Item, Original, Result
 from batches.progress import Progress
@@ -209,10 +208,9 @@ class NewBatchSerializer(Strict):
         if not url:
             return url
         try:
-            return fetch.check_url(url, allow=settings.FETCH_ALLOW)
-        except fetch.FetchError as error:
-            text = messages.text(error.code, error.params)
-            raise serializers.ValidationError(text, code=error.code) from None
+            return webhooks.checked_url(url)
+        except webhooks.Refused as refused:
+            raise serializers.ValidationError(refused.detail, code=refused.code) from None
 
     name_pattern = serializers.CharField(
         required=False,

@@ -168,6 +168,20 @@ def test_an_endpoint_that_takes_nothing_for_a_day_is_given_up_and_can_be_switche
     assert outbox.record(alice, "batch.finished", {}) == 1
 
 
+def test_what_waits_for_one_that_was_given_up_waits_until_it_is_switched_on(
+    endpoint, receiver, alice
+):
+    outbox.record(alice, "batch.finished", {})
+    WebhookEndpoint.objects.update(disabled_at=timezone.now())
+
+    assert send() == 0
+    assert not outbox.ring_if_due(now=timezone.now())
+    webhooks.ping(endpoint)
+    assert send() == 1, "somebody wants to see whether it answers again"
+    webhooks.switch_on(endpoint)
+    assert send() == 1
+
+
 def test_one_that_answers_others_meanwhile_is_not_given_up(endpoint, receiver, alice):
     outbox.record(alice, "batch.finished", {})
     refused = WebhookMessage.objects.get()
