@@ -28,7 +28,7 @@ from batches.exports.base import EachExporter, ExportError, FileExporter, RowsEx
 from batches.models import Delivery, DeliveryState, Item, Parcel, ParcelState
 from batches.models.deliveries import OPEN
 from batches.names import split_name
-from batches.stores.base import StoreError
+from batches.outside import OutsideError
 
 WINDOW = 8
 """Parcels of one delivery that are on their way at the same time."""
@@ -51,8 +51,6 @@ LIMITS = frozenset({"store_limit", "google_busy"})
 """A place has had enough of us for now: waiting for it is no failed try."""
 HOPELESS = frozenset({"store_credentials", "connection_sealed", "account_gone"})
 """What is wrong for one result is wrong for all: the others aren't tried."""
-
-Failure = ExportError | StoreError
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +137,7 @@ def _send_one(delivery: Delivery, parcel: Parcel, exporter: EachExporter) -> Non
     """One result to its place, and what became of it."""
     try:
         sent = exporter.send(delivery, parcel.result, name=parcel.name)
-    except (ExportError, StoreError) as error:
+    except OutsideError as error:
         _stop(delivery, parcel, error, back=ParcelState.WAITING)
     except Exception:
         log.exception("Parcel %s of delivery %s failed", parcel.pk, delivery.uid)
@@ -163,7 +161,7 @@ def _take_back(delivery: Delivery, parcel: Parcel, exporter: EachExporter) -> No
     """One place as it was before, and what became of that."""
     try:
         exporter.undo(delivery, parcel)
-    except (ExportError, StoreError) as error:
+    except OutsideError as error:
         _stop(delivery, parcel, error, back=ParcelState.SENT)
     except Exception:
         log.exception("Parcel %s of delivery %s could not be undone", parcel.pk, delivery.uid)
@@ -178,7 +176,7 @@ def _take_back(delivery: Delivery, parcel: Parcel, exporter: EachExporter) -> No
         _went_well(delivery)
 
 
-def _stop(delivery: Delivery, parcel: Parcel, error: Failure, *, back: ParcelState) -> None:
+def _stop(delivery: Delivery, parcel: Parcel, error: OutsideError, *, back: ParcelState) -> None:
     """End a try that went wrong: later again where that can help, else it has failed."""
     now = timezone.now()
     if error.code in LIMITS:
@@ -204,7 +202,7 @@ def _settle(parcel: Parcel, **fields: Any) -> bool:
     return bool(mine.update(token=None, lease_until=None, changed_at=timezone.now(), **fields))
 
 
-def _wait_for_reset(delivery: Delivery, error: Failure, *, now: datetime) -> None:
+def _wait_for_reset(delivery: Delivery, error: OutsideError, *, now: datetime) -> None:
     wait = error.retry_after or LIMIT_WAITS[min(delivery.attempt, len(LIMIT_WAITS) - 1)]
     until = now + timedelta(seconds=min(max(wait, 1.0), LONGEST_WAIT))
     # Several are told at the same time: one of them writes it down.
@@ -217,7 +215,7 @@ def _went_well(delivery: Delivery) -> None:
         Delivery.objects.filter(pk=delivery.pk, attempt__gt=0).update(attempt=0)
 
 
-def _wait(attempt: int, error: Failure) -> timedelta:
+def _wait(attempt: int, error: OutsideError) -> timedelta:
     """Before the next try, if this was number `attempt`, from 1."""
     own = WAITS[min(attempt, len(WAITS)) - 1]
     return timedelta(seconds=min(max(own, error.retry_after or 0.0), LONGEST_WAIT))
@@ -260,7 +258,7 @@ def _make(delivery: Delivery, exporter: FileExporter) -> None:
             token = delivery.token or uuid.uuid4()
             key = storage.delivery_key(delivery.batch.uid, delivery.uid, token, ending)
             storage.save(storage.RESULTS, key, file)
-    except (ExportError, StoreError) as error:
+    except OutsideError as error:
         _stop_whole(delivery, error)
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
@@ -294,7 +292,7 @@ def _push(delivery: Delivery, exporter: RowsExporter) -> None:
             lease = timezone.now() + LONG_LEASE
             if not _mine(delivery).update(cursor=cursor, lease_until=lease, attempt=1):
                 return  # somebody else has it
-    except (ExportError, StoreError) as error:
+    except OutsideError as error:
         _stop_whole(delivery, error)
     except Exception:
         log.exception("The rows of delivery %s could not be written", delivery.uid)
@@ -339,7 +337,7 @@ def _claim_whole(delivery: Delivery) -> bool:
     return bool(won)
 
 
-def _stop_whole(delivery: Delivery, error: Failure) -> None:
+def _stop_whole(delivery: Delivery, error: OutsideError) -> None:
     now = timezone.now()
     if error.code in LIMITS:
         later = timedelta(seconds=min(error.retry_after or LIMIT_WAITS[0], LONGEST_WAIT))

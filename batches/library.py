@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from accounts import plans
 from accounts.models import User
-from batches import outbox, storage
+from batches import formats, outbox, storage
 from batches.folders import LibraryRefused, locked
 from batches.models import Asset, AssetQuerySet, Folder, Original, Result, Tag
 from batches.names import clean_name, split_name
@@ -39,9 +39,6 @@ MOST_VERSIONS = 60
 """Of one picture that are told."""
 LONGEST_ALT_TEXT = 2000
 """Characters."""
-
-TEXTS = {"txt": "text/plain; charset=utf-8", "json": "application/json"}
-"""Formats of assets that are no pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,9 +188,8 @@ def _of_result(result: Result, name: str, origin: Mapping[str, Any]) -> Source:
     stem = split_name(name or PurePosixPath(item.stem).name or item.name)[0]
     if not name and result.position:
         stem = f"{stem}-{result.position + 1}"
-    ending = images.EXTENSIONS.get(result.format, f".{result.format}")
     return Source(
-        name=clean_name(f"{stem}{ending}"),
+        name=clean_name(f"{stem}{formats.ending(result.format)}"),
         format=result.format,
         bytes=result.bytes if result.key else len(result.text.encode()),
         sha256=result.sha256,
@@ -244,23 +240,20 @@ def _of_original(original: Original, name: str, origin: Mapping[str, Any]) -> So
 def _copy(found: Source, asset: Asset) -> None:
     """Give the asset files of its own."""
     stem = f"library/{asset.owner.uid}/{asset.uid}.{uuid4().hex}"
-    asset.key = f"{stem}{images.EXTENSIONS.get(found.format, f'.{found.format}')}"
+    asset.key = f"{stem}{formats.ending(found.format)}"
     try:
         if found.key:
-            _copy_file(found.alias, found.key, asset.key)
+            storage.copy(found.alias, found.key, asset.key, into=storage.RESULTS)
         else:
             storage.save(storage.RESULTS, asset.key, io.BytesIO(found.text.encode()))
         if found.thumbnail_key:
             asset.thumbnail_key = f"{stem}.thumb.webp"
-            _copy_file(found.alias, found.thumbnail_key, asset.thumbnail_key)
+            storage.copy(
+                found.alias, found.thumbnail_key, asset.thumbnail_key, into=storage.RESULTS
+            )
     except FileNotFoundError:
         storage.delete(storage.RESULTS, asset.key)
         raise LibraryRefused("asset_source_gone", name=found.name) from None
-
-
-def _copy_file(alias: str, key: str, target: str) -> None:
-    with storage.open_file(alias, key) as file:
-        storage.save(storage.RESULTS, target, file)
 
 
 def _there(owner: User, found: Source, folder: Folder | None) -> Asset | None:
@@ -319,7 +312,7 @@ def edit(
     with locked(asset.owner):
         if name is not None:
             # What the file is called says what is inside; that doesn't change with the name.
-            ending = images.EXTENSIONS.get(asset.format, f".{asset.format}")
+            ending = formats.ending(asset.format)
             stem, given = split_name(clean_name(name))
             asset.name = clean_name(f"{stem if given.lower() == ending else stem + given}{ending}")
         if alt_text is not None:

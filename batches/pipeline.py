@@ -38,7 +38,7 @@ from PIL import Image
 
 from accounts.models import User
 from batches import addresses, intake, lifecycle, reuse, setting_images, storage
-from batches import connections as accounts
+from batches import connections as connected
 from batches import fetch as downloads
 from batches.models import Batch, Item, Original, Result, SettingImage
 from batches.states import OPEN, BatchState, ItemState
@@ -187,7 +187,7 @@ def _bring_in(item: Item) -> None:
             settled = _stop(item, refused.code, refused.params, again=False)
         except StoreError as error:
             if item.connection and error.code in {"store_credentials", "connection_sealed"}:
-                accounts.note(item.connection, error)
+                connected.note(item.connection, error)
             params = dict(error.params)
             wait = error.retry_after
             settled = _stop(item, error.code, params, again=error.transient, wait=wait)
@@ -291,7 +291,7 @@ def _read(item: Item) -> Original:
         raise StoreError("connection_gone")
     limits = guard.SHRINKABLE if item.shrink else images.LIMITS
     with tempfile.TemporaryFile() as file:
-        store = accounts.open_store(item.connection)
+        store = connected.open_store(item.connection)
         store.read(item.source_url, into=file, max_bytes=limits.max_bytes)
         file.seek(0)
         owner, shrink = item.batch.owner, item.shrink

@@ -11,7 +11,6 @@ an item's turn has come. What was planned on may be gone by then: the item runs 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from accounts.models import User
@@ -19,7 +18,7 @@ from batches import addresses, storage
 from batches.models import Batch, Item, Original, Result
 from batches.names import split_name
 from batches.states import ON_HOLD, ItemState
-from tools.base import ImageSetting, Tool
+from tools.base import Tool
 
 KEYS_PER_QUERY = 500
 MOST_LOOKED_AT = 3
@@ -95,7 +94,7 @@ def work_key(
         return ""
     if pictures is None:
         pictures = _pictures(item.batch, tool)
-    named = _named(item, tool)
+    named = tool.image_settings(item.settings)
     if any(value not in pictures for value in named.values()):
         return ""
     drawn = {name: pictures[value] for name, value in named.items()}
@@ -233,22 +232,9 @@ def _done(owner_id: int, keys: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-@cache
-def _may_name_pictures(kind: Any) -> bool:
-    """Whether tools of this class have settings that may be pictures; asked for every item."""
-    return any(isinstance(field, ImageSetting) for field in kind.Settings().fields.values())
-
-
-def _named(item: Item, tool: Tool) -> dict[str, str]:
-    """The item's settings that stand for pictures."""
-    kind: Any = type(tool)
-    return tool.image_settings(item.settings) if _may_name_pictures(kind) else {}
-
-
 def _pictures(batch: Batch, tool: Tool) -> dict[str, str]:
     """What the batch's settings name as pictures, with the digest of each that is here."""
-    kind: Any = type(tool)
-    if not _may_name_pictures(kind):
+    if not tool.may_name_pictures:
         return {}
     here = batch.setting_images.filter(original__isnull=False)
     return dict(here.values_list("value", "original__sha256"))
@@ -262,7 +248,10 @@ def _sameness(item: Item, tool: Tool, pictures: Mapping[str, str]) -> bytes | No
     if item.shrink and item.history:
         return None
     place = item.original_id or _address(item)
-    drawn = {name: pictures.get(value, value) for name, value in _named(item, tool).items()}
+    drawn = {
+        name: pictures.get(value, value)
+        for name, value in tool.image_settings(item.settings).items()
+    }
     return bytes.fromhex(_digest(place, item.shrink, item.settings | drawn))
 
 

@@ -119,12 +119,16 @@ def save(alias: str, key: str, data: bytes | IO[bytes]) -> None:
         raise RuntimeError(f"The storage {alias!r} kept {key!r} under another name: {stored!r}.")
 
 
-def copy(alias: str, key: str, to: str) -> None:
+def copy(alias: str, key: str, to: str, *, into: str = "") -> None:
     """Keep a file under a second name, without its bytes passing through here where possible.
 
-    Raises `FileNotFoundError`.
+    `into` names another storage for the copy. Raises `FileNotFoundError`.
     """
     storage = _storage(alias)
+    if into and into != alias:
+        with storage.open(key) as file:
+            save(into, to, file)
+        return
     if isinstance(storage, DurableFileSystemStorage):
         storage.copy(key, to)
         return

@@ -429,6 +429,11 @@ class Tool:
         fields = self.Settings().fields
         return {name: field.default for name, field in fields.items() if not field.required}
 
+    @property
+    def may_name_pictures(self) -> bool:
+        """Whether any of its settings may stand for a picture."""
+        return bool(_picture_settings(self.Settings))
+
     def image_settings(self, settings: Mapping[str, Any]) -> dict[str, str]:
         """The settings that stand for pictures: name to the upload's id or the address."""
         images = _picture_settings(self.Settings).items()

@@ -19,14 +19,13 @@ from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 from rest_framework.request import Request
 
-from batches import storage
+from batches import formats, storage
 from batches.exports import report
 from batches.exports.ranges import UNSATISFIABLE, asked_range
 from batches.exports.zipped import Layout, Member, stamp
 from batches.models import Batch, Item, Result
 from batches.names import Names, clean_name, clean_path, split_name
 from batches.states import BatchState, ItemState
-from tools.engines import images
 
 MANIFEST = "manifest.json"
 TABLE = "results.csv"
@@ -167,8 +166,7 @@ def result_path(result: Result) -> str:
     item = result.item
     stem = item.stem or split_name(clean_name(item.name))[0]
     number = f"-{result.position + 1}" if result.position else ""
-    ending = images.EXTENSIONS.get(result.format, f".{result.format}")
-    return clean_path(f"{stem}{number}{ending}")
+    return clean_path(f"{stem}{number}{formats.ending(result.format)}")
 
 
 def result_name(result: Result) -> str:
@@ -183,14 +181,13 @@ def file_response(result: Result, *, download: bool) -> HttpResponseBase:
     """
     name = result_name(result)
     if not result.key:
-        kind = "application/json" if result.format == "json" else "text/plain; charset=utf-8"
-        answer = HttpResponse(result.text, content_type=kind)
+        answer = HttpResponse(result.text, content_type=formats.CONTENT_TYPES[result.format])
         answer["Content-Disposition"] = content_disposition_header(True, name) or ""
         return private(answer)
     return picture_response(
         storage.RESULTS,
         result.key,
-        content_type=images.CONTENT_TYPES[result.format],
+        content_type=formats.CONTENT_TYPES[result.format],
         name=name,
         download=download,
     )

@@ -7,11 +7,10 @@ from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from zipstream import ZIP_STORED, ZipStream
 
-from batches import library, storage
+from batches import formats, storage
 from batches.exports import archive
 from batches.models import Asset
 from batches.names import Names, clean_name
-from tools.engines import images
 
 CHUNK = 64 * 1024
 
@@ -40,13 +39,12 @@ def zip_response(assets: Sequence[Asset]) -> StreamingHttpResponse:
 
 def file_response(asset: Asset, *, download: bool) -> FileResponse:
     """One asset, to look at or to be saved; texts are always saved. `Http404` when it is gone."""
-    kind = library.TEXTS.get(asset.format) or images.CONTENT_TYPES[asset.format]
     return archive.picture_response(
         storage.RESULTS,
         asset.key,
-        content_type=kind,
+        content_type=formats.CONTENT_TYPES[asset.format],
         name=asset.name,
-        download=download or asset.format in library.TEXTS,
+        download=download or asset.format in formats.TEXTS,
     )
 
 

@@ -22,12 +22,11 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from accounts.models import Connection
-from batches import connections, storage
+from batches import connections, formats, storage
 from batches.exports.base import ExportError, Sent
 from batches.models import Delivery, Parcel, ParcelState, Result
 from batches.names import clean_name, split_name
 from batches.stores.base import Found, Store, StoreError
-from tools.engines import images
 
 SKIP, RENAME, OVERWRITE = "skip", "rename", "overwrite"
 
@@ -41,12 +40,6 @@ ASIDE = "studio-undo"
 """The folder of a storage where replaced files lie until they are put back."""
 MOST_NAMESAKES = 500
 CHUNK = 64 * 1024
-
-_CONTENT_TYPES = {
-    **images.CONTENT_TYPES,
-    "txt": "text/plain; charset=utf-8",
-    "json": "application/json",
-}
 
 
 class _Lies(Enum):
@@ -288,8 +281,8 @@ def _write(
     path = undo["path"]
     for _try in range(2):
         body.seek(0)
-        content_type = _CONTENT_TYPES.get(result.format, "application/octet-stream")
-        store.write(path, body, size=result.bytes, content_type=content_type)
+        kind = formats.CONTENT_TYPES[result.format]
+        store.write(path, body, size=result.bytes, content_type=kind)
         if _what_lies(store, store.stat(path), body, result) == _Lies.OURS:
             return
     with suppress(StoreError):  # what is wrong is known already

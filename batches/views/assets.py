@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from batches import folders, library, storage
+from batches import folders, formats, library, storage
 from batches.exports import archive
 from batches.exports import assets as files
 from batches.folders import LibraryRefused
@@ -37,7 +37,7 @@ def detail(request: HttpRequest, uid: UUID) -> TemplateResponse:
     context = {
         "here": "library",
         "asset": asset,
-        "is_text": asset.format in library.TEXTS,
+        "is_text": asset.format in formats.TEXTS,
         "text": _text(asset),
         "place": wish.address(),
         "previous": before,
@@ -135,7 +135,7 @@ def _asset(request: HttpRequest, uid: UUID) -> Asset:
 
 def _text(asset: Asset) -> str:
     """What a text says."""
-    if asset.format not in library.TEXTS:
+    if asset.format not in formats.TEXTS:
         return ""
     try:
         return storage.read(storage.RESULTS, asset.key).decode(errors="replace")
@@ -145,7 +145,7 @@ def _text(asset: Asset) -> str:
 
 def _before(asset: Asset, versions: list[Asset]) -> str:
     """Where the picture is that it was made of, if that is still there; else nothing."""
-    if not asset.tool or asset.format in library.TEXTS:
+    if not asset.tool or asset.format in formats.TEXTS:
         return ""
     if original := next((one for one in versions if not one.tool), None):
         return reverse("batches:asset_file", args=[original.uid])

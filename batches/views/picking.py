@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import User
-from batches import drafts, folders, intake, library, storage
+from batches import drafts, folders, formats, intake, storage
 from batches.models import Asset, Original
 from batches.views import shelves
 from batches.views.asking import (
@@ -45,7 +45,7 @@ def pick(request: HttpRequest, slug: str) -> TemplateResponse:
     owner = user_of(request)
     tree = folders.tree(owner)
     wish = Wish.of(request.GET, tree)
-    pictures = wish.assets(owner, tree).kept().exclude(format__in=library.TEXTS)
+    pictures = wish.assets(owner, tree).kept().exclude(format__in=formats.TEXTS)
     page = Paginator(pictures, PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "here": "tools",
@@ -89,7 +89,7 @@ def _add(request: HttpRequest, tool: Tool) -> HttpResponseBase:
 
 def _originals(owner: User, chosen: list[UUID]) -> tuple[list[Original], str]:
     """What the chosen assets are as originals, in their order, and what is wrong with the rest."""
-    assets = Asset.objects.visible_to(owner).kept().exclude(format__in=library.TEXTS)
+    assets = Asset.objects.visible_to(owner).kept().exclude(format__in=formats.TEXTS)
     found = assets.in_bulk(chosen, field_name="uid")
     # What came in unchanged is here already, under the digest that it came with.
     digests = [asset.source_sha256 for asset in found.values() if not asset.tool]
