@@ -19,6 +19,10 @@ from batches.refusals import Refusal
 KEPT_FOR = timedelta(days=30)
 """A draft that nobody has touched for so long is forgotten."""
 
+PLACED = ("connected", "sheet", "sheet_after")
+"""Fields that only verbs of their own change. What is typed is kept a moment after a key, so a
+form that was read before such a verb may arrive after it and must not undo it."""
+
 Fields = dict[str, list[str]]
 """A form as it was typed: every value of every name."""
 
@@ -76,17 +80,24 @@ def add(owner: User, tool: str, taken: Iterable[Original | Refusal]) -> None:
 
 
 def save_fields(owner: User, tool: str, fields: Mapping[str, Sequence[str]]) -> None:
-    """Remember a form as it is typed now, whether it makes sense or not."""
-    typed = {name: list(values) for name, values in fields.items()}
-    Draft.objects.update_or_create(owner=owner, tool=tool, defaults={"fields": typed})
+    """Remember a form as it is typed now, whether it makes sense or not.
 
-
-def put_field(owner: User, tool: str, name: str, values: Sequence[str]) -> None:
-    """Remember one field of the form, and leave the others as they are."""
+    What was placed by verbs of its own stays as it is.
+    """
     with transaction.atomic():
         draft = _touched(owner, tool)
-        fields = {**draft.fields, name: list(values)}
-        Draft.objects.filter(pk=draft.pk).update(fields=fields)
+        typed = {name: list(values) for name, values in fields.items() if name not in PLACED}
+        placed = {name: draft.fields[name] for name in PLACED if name in draft.fields}
+        Draft.objects.filter(pk=draft.pk).update(fields=typed | placed)
+
+
+def place(owner: User, tool: str, fields: Mapping[str, Sequence[str]]) -> None:
+    """Set these of the placed fields, or take out those without a value; the rest stays."""
+    with transaction.atomic():
+        draft = _touched(owner, tool)
+        changed = draft.fields | {name: list(values) for name, values in fields.items()}
+        changed = {name: values for name, values in changed.items() if values or name not in fields}
+        Draft.objects.filter(pk=draft.pk).update(fields=changed)
 
 
 def adopt(owner: User, tool: str, fields: Mapping[str, Sequence[str]]) -> None:

@@ -168,7 +168,7 @@ def build(photos: Sequence[bytes] = (), cutouts: Sequence[bytes] = ()) -> World:
     world.deliveries = _deliveries_of(world, world.batches["finished"])
     keep_draft(world)
     sheet = sheets.keep(world.person, io.BytesIO(SHEET.encode()), "autumn.csv")
-    drafts.save_fields(world.person, SHEET_TOOL, {"sheet": [str(sheet.uid)]})
+    drafts.place(world.person, SHEET_TOOL, {"sheet": [str(sheet.uid)]})
     create_key(world.person, name="The shop's own system")
     world.webhook = _webhook(world.person)
     return world

@@ -69,7 +69,7 @@ def choose(request: HttpRequest, slug: str) -> HttpResponseBase:
     except StoreError as error:
         shown.error = wording.text(error.code, error.params)
     tokens = [pick.token for pick in shown.picks]
-    drafts.put_field(owner, slug, "connected", tokens)
+    drafts.place(owner, slug, {"connected": tokens})
     if htmx_of(request):
         context = {"tool": tool, "connected": shown}
         return TemplateResponse(request, "batches/_connected.html", context)

@@ -249,11 +249,9 @@ def _put(request: HttpRequest, tool: Tool, sheet: Sheet | None, before: Sheet | 
             sheets.forget_unused(sheet)
             raise
     fields = drafting.typed(request, tool)
-    for name in ("sheet", "sheet_after", "sheet_skip"):
-        fields.pop(name, None)
-    if sheet is not None:
-        fields["sheet"] = [str(sheet.uid)]
+    fields.pop("sheet_skip", None)
     drafts.save_fields(owner, tool.slug, fields)
+    drafts.place(owner, tool.slug, {"sheet": [str(sheet.uid)] if sheet else [], "sheet_after": []})
     if before is not None:
         sheets.forget_unused(before)
 

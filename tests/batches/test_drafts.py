@@ -36,6 +36,19 @@ def test_an_image_is_there_once_and_keeps_its_place(alice):
     assert names(alice) == [first.name, second.name, "notes.png"]
 
 
+def test_a_form_that_was_read_before_something_was_placed_does_not_undo_it(alice):
+    drafts.place(alice, "fake", {"connected": ["a", "b"], "sheet": ["one"], "sheet_after": ["7"]})
+
+    drafts.save_fields(alice, "fake", {"urls": ["x"], "connected": ["a"], "sheet": ["old"]})
+    drafts.place(alice, "fake", {"sheet_after": []})
+
+    assert drafts.contents(alice, "fake").fields == {
+        "urls": ["x"],
+        "connected": ["a", "b"],
+        "sheet": ["one"],
+    }
+
+
 def test_what_was_typed_before_signing_in_joins_what_is_there(alice):
     drafts.save_fields(alice, "fake", {"urls": ["a\nb"], "batch_name": ["Mugs"], "style": ["grey"]})
 

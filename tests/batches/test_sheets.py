@@ -99,7 +99,7 @@ def test_a_sheet_goes_with_the_last_batch_that_was_made_of_it(sheet, alice, comm
 
 
 def test_a_sheet_that_is_still_on_a_page_outlives_its_batch(sheet, alice, committed):
-    drafts.save_fields(alice, "fake", {"sheet": [str(sheet.uid)]})
+    drafts.place(alice, "fake", {"sheet": [str(sheet.uid)]})
     batch = bare_batch(alice, state=BatchState.FINISHED, sheet=sheet)
 
     committed(lifecycle.delete, batch)
@@ -112,7 +112,7 @@ def test_a_sheet_that_nothing_has_for_long_is_forgotten(sheet, alice, committed,
     if kept_by != "youth":
         grow_old(sheet)
     if kept_by == "page":
-        drafts.save_fields(alice, "fake", {"sheet": [str(sheet.uid)]})
+        drafts.place(alice, "fake", {"sheet": [str(sheet.uid)]})
     if kept_by == "batch":
         bare_batch(alice, sheet=sheet)
 

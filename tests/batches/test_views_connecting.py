@@ -34,7 +34,7 @@ def act(page, connection, what: str, *, headers=HTMX, **fields):
 
 
 def chosen() -> list[tuple[str, str, int]]:
-    picks = [Pick.from_token(token) for token in Draft.objects.get().fields["connected"]]
+    picks = [Pick.from_token(token) for token in Draft.objects.get().fields.get("connected", [])]
     return [(pick.kind, pick.path, pick.count) for pick in picks]
 
 

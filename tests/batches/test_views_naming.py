@@ -48,7 +48,7 @@ def test_the_example_has_the_columns_of_the_sheet_on_the_page(alice, page):
     table = b"Photo,SKU,Shop\nhttps://a.example.com/mug.jpg,A-1,Rome\n"
     sheet = sheets.keep(alice, io.BytesIO(table), name="mugs.csv")
     sheets.look(sheet, registry.get("fake"))
-    drafts.save_fields(alice, "fake", {"sheet": [str(sheet.uid)]})
+    drafts.place(alice, "fake", {"sheet": [str(sheet.uid)]})
 
     assert "Rome/A-1-1.png" in example(page, "{Shop}/{sku}-{n}")
     assert "There is no {Size}" in example(page, "{Size}")
