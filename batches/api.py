@@ -32,18 +32,16 @@ from accounts.models import User
 from accounts.pagination import NewestFirst
 from batches import deliveries, intake, lifecycle, progress, storage
 from batches.exports import archive
-from batches.models import Batch, Delivery, Item, Original, Result
+from batches.models import Batch, Item, Original, Result
 from batches.names import split_name
 from batches.serializers import (
     ITEM_WORDS,
     BatchFilterSerializer,
     BatchSerializer,
-    DeliverySerializer,
     DownloadSerializer,
     ItemFilterSerializer,
     ItemSerializer,
     NewBatchSerializer,
-    NewDeliverySerializer,
     NothingSerializer,
     ResultChoiceSerializer,
     RetrySerializer,
@@ -51,7 +49,6 @@ from batches.serializers import (
     UploadFormSerializer,
     UploadSerializer,
     batch_as_read,
-    delivery_as_read,
 )
 from batches.states import ItemState
 from credits import ledger
@@ -84,7 +81,7 @@ class ChargingView(APIView):
         known = request.method == "POST" and request.user.is_authenticated
         if known and "X-Credits-Remaining" not in answer:
             answer["X-Credits-Charged"] = "0"
-            answer["X-Credits-Remaining"] = str(ledger.balance(_user(request)).available)
+            answer["X-Credits-Remaining"] = str(ledger.balance(user_of(request)).available)
         return answer
 
 
@@ -118,7 +115,7 @@ class UploadsView(APIView):
             )
         file = files[0]
         _refuse_by_length(file.size)
-        original, new = intake.receive(_user(request), file.read(), name=file.name)
+        original, new = intake.receive(user_of(request), file.read(), name=file.name)
         read = UploadSerializer(original, context={"request": request}).data
         return Response(read, status=201 if new else 200)
 
@@ -183,7 +180,7 @@ class BatchesView(ChargingView):
     def get(self, request: Request) -> Response:
         """The user's batches, newest first."""
         wanted = _query(request, BatchFilterSerializer)
-        batches = Batch.objects.visible_to(_user(request)).many()
+        batches = Batch.objects.visible_to(user_of(request)).many()
         if "status" in wanted:
             batches = batches.filter(state__in=wanted["status"])
         if "tool" in wanted:
@@ -205,7 +202,7 @@ class BatchesView(ChargingView):
 
         Nothing is stored when any of it is refused.
         """
-        user = _user(request)
+        user = user_of(request)
         images_given = request.data.get("images") if isinstance(request.data, dict) else None
         if isinstance(images_given, list):  # before each of too many is looked at
             lifecycle.refuse_too_many(user, len(images_given))
@@ -244,7 +241,7 @@ class BatchView(APIView):
     )
     def get(self, request: Request, uid: UUID) -> Response:
         """The batch, or 304 when it stands as the ``ETag`` in ``If-None-Match`` says."""
-        batch = _batch(request, uid)
+        batch = batch_of(request, uid)
         read = batch_as_read(batch, progress.of(batch, now=timezone.now()), request)
         headers = {"ETag": _etag(read), "Cache-Control": "private, no-cache"}
         known = parse_etags(request.headers.get("If-None-Match", ""))
@@ -267,7 +264,7 @@ class BatchItemsView(APIView):
     )
     def get(self, request: Request, uid: UUID) -> Response:
         """The batch's images in their order."""
-        batch = _batch(request, uid)
+        batch = batch_of(request, uid)
         wanted = _query(request, ItemFilterSerializer).get("state", [])
         items = _readable(batch.items.all())
         if wanted:
@@ -291,8 +288,8 @@ class StartView(ChargingView):
     @idempotent
     def post(self, request: Request, uid: UUID) -> Response:
         """Hold the credits and run all images, or the first few."""
-        batch = _batch(request, uid)
-        asked = _body(request, StartSerializer)
+        batch = batch_of(request, uid)
+        asked = body_of(request, StartSerializer)
         return _answer(request, lifecycle.start(batch, sample=asked.get("sample")))
 
 
@@ -353,8 +350,8 @@ class RetryView(ChargingView):
     @idempotent
     def post(self, request: Request, uid: UUID) -> Response:
         """Run failed images again, on a new hold: all of them, or those that are named."""
-        batch = _batch(request, uid)
-        asked = _body(request, RetrySerializer)
+        batch = batch_of(request, uid)
+        asked = body_of(request, RetrySerializer)
         items = asked.get("items")
         if items is not None:
             _refuse_foreign(batch, items)
@@ -377,100 +374,7 @@ class BatchResultsView(APIView):
 
         Once the batch has ended, `Range` with `If-Range` goes on with a download that broke off.
         """
-        return archive.response(_batch(request, uid), request)
-
-
-# --- Deliveries -----------------------------------------------------------------------
-
-
-class BatchDeliveriesView(APIView):
-    """``GET`` and ``POST batches/{id}/deliveries``."""
-
-    pagination_class = NewestFirst
-
-    @extend_schema(operation_id="deliveries_list", responses=DeliverySerializer(many=True))
-    def get(self, request: Request, uid: UUID) -> Response:
-        """Where the batch's results have gone and go, newest first."""
-        batch = _batch(request, uid)
-        found = Delivery.objects.filter(batch=batch).select_related("batch", "connection")
-        pages = self.pagination_class()
-        page = pages.paginate_queryset(found, request, view=self) or []
-        looks = deliveries.progress_of(page)
-        return pages.get_paginated_response(
-            [delivery_as_read(delivery, looks[delivery.pk], request) for delivery in page]
-        )
-
-    @extend_schema(
-        operation_id="deliveries_create",
-        request=NewDeliverySerializer,
-        responses={202: DeliverySerializer},
-    )
-    @idempotent
-    def post(self, request: Request, uid: UUID) -> Response:
-        """Take the results that there are somewhere else, or make a file of them."""
-        batch = _batch(request, uid)
-        asked = _body(request, NewDeliverySerializer)
-        return _delivered(request, deliveries.ask(batch, **asked), status=202)
-
-
-class DeliveryView(APIView):
-    """``GET deliveries/{id}``."""
-
-    @extend_schema(operation_id="deliveries_read", responses=DeliverySerializer)
-    def get(self, request: Request, uid: UUID) -> Response:
-        """How far a delivery is."""
-        return _delivered(request, _delivery(request, uid))
-
-
-class DeliveryRetryView(APIView):
-    """``POST deliveries/{id}/retry``."""
-
-    @extend_schema(
-        operation_id="deliveries_retry",
-        request=NothingSerializer,
-        responses={200: DeliverySerializer},
-    )
-    @idempotent
-    def post(self, request: Request, uid: UUID) -> Response:
-        """Send again what failed."""
-        _body(request, NothingSerializer)
-        return _delivered(request, deliveries.retry(_delivery(request, uid)))
-
-
-class DeliveryUndoView(APIView):
-    """``POST deliveries/{id}/undo``."""
-
-    @extend_schema(
-        operation_id="deliveries_undo",
-        request=NothingSerializer,
-        responses={200: DeliverySerializer},
-    )
-    @idempotent
-    def post(self, request: Request, uid: UUID) -> Response:
-        """Put the place back as it was, but for what others have changed there since."""
-        _body(request, NothingSerializer)
-        return _delivered(request, deliveries.undo(_delivery(request, uid)))
-
-
-class DeliveryFileView(APIView):
-    """``GET deliveries/{id}/file``."""
-
-    @extend_schema(
-        operation_id="deliveries_file",
-        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
-    )
-    def get(self, request: Request, uid: UUID) -> HttpResponseBase:
-        """The file that a delivery has made."""
-        delivery = _delivery(request, uid)
-        if not delivery.key:
-            raise NotFound(_("There is no file yet, or this delivery makes none."))
-        return archive.picture_response(
-            storage.RESULTS,
-            delivery.key,
-            content_type=delivery.content_type,
-            name=delivery.filename,
-            download=True,
-        )
+        return archive.response(batch_of(request, uid), request)
 
 
 # --- Items ----------------------------------------------------------------------------
@@ -482,7 +386,7 @@ class ItemView(APIView):
     @extend_schema(operation_id="items_read", responses=ItemSerializer)
     def get(self, request: Request, uid: UUID) -> Response:
         """One image of a batch."""
-        item = get_object_or_404(_readable(Item.objects.visible_to(_user(request))), uid=uid)
+        item = get_object_or_404(_readable(Item.objects.visible_to(user_of(request))), uid=uid)
         return Response(ItemSerializer(item, context={"request": request}).data)
 
 
@@ -520,28 +424,19 @@ class ItemThumbnailView(APIView):
 # --- Small things ---------------------------------------------------------------------
 
 
-def _user(request: Request) -> User:
+def user_of(request: Request) -> User:
     """Whoever asks; strangers don't get past the permissions."""
     return cast("User", request.user)
 
 
 def _upload(request: Request, uid: UUID) -> Original:
-    return get_object_or_404(Original.objects.visible_to(_user(request)), uid=uid)
+    return get_object_or_404(Original.objects.visible_to(user_of(request)), uid=uid)
 
 
-def _batch(request: Request, uid: UUID) -> Batch:
-    own = Batch.objects.visible_to(_user(request)).select_related("owner")
+def batch_of(request: Request, uid: UUID) -> Batch:
+    """One's own batch, with its owner; somebody else's is not found."""
+    own = Batch.objects.visible_to(user_of(request)).select_related("owner")
     return get_object_or_404(own, uid=uid)
-
-
-def _delivery(request: Request, uid: UUID) -> Delivery:
-    own = Delivery.objects.visible_to(_user(request)).select_related("batch__owner", "connection")
-    return get_object_or_404(own, uid=uid)
-
-
-def _delivered(request: Request, delivery: Delivery, *, status: int = 200) -> Response:
-    look = deliveries.progress_of([delivery])[delivery.pk]
-    return Response(delivery_as_read(delivery, look, request), status=status)
 
 
 def wishes_of(user: User, asked: Mapping[str, Any]) -> list[deliveries.Wish]:
@@ -559,7 +454,7 @@ def wishes_of(user: User, asked: Mapping[str, Any]) -> list[deliveries.Wish]:
 
 
 def _result(request: Request, uid: UUID, position: int) -> Result:
-    item = get_object_or_404(Item.objects.visible_to(_user(request)), uid=uid)
+    item = get_object_or_404(Item.objects.visible_to(user_of(request)), uid=uid)
     result = item.results.filter(position=position).select_related("item").first()
     if result is None:
         raise NotFound(
@@ -582,7 +477,7 @@ def _query(request: Request, kind: type[serializers.Serializer]) -> dict[str, An
     return cast("dict[str, Any]", asked.validated_data)
 
 
-def _body(request: Request, kind: type[serializers.Serializer]) -> dict[str, Any]:
+def body_of(request: Request, kind: type[serializers.Serializer]) -> dict[str, Any]:
     """What the body asks for, validated; no body is an empty one."""
     asked = kind(data=request.data or {})
     asked.is_valid(raise_exception=True)
@@ -596,8 +491,8 @@ def _answer(request: Request, batch: Batch, *, status: int = 200) -> Response:
 
 def _plain_verb(request: Request, uid: UUID, verb: Callable[[Batch], Batch]) -> Response:
     """Carry out a verb that needs to know nothing but the batch."""
-    batch = _batch(request, uid)
-    _body(request, NothingSerializer)
+    batch = batch_of(request, uid)
+    body_of(request, NothingSerializer)
     return _answer(request, verb(batch))
 
 

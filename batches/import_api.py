@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.request import Request
@@ -21,13 +22,7 @@ from accounts.models import User
 from batches import deliveries, imports, intake, lifecycle, messages, progress, sheets
 from batches.api import FORM_OVERHEAD, ChargingView, wishes_of
 from batches.models import Batch, Sheet
-from batches.serializers import (
-    BatchSerializer,
-    ImportFormSerializer,
-    ImportPreviewSerializer,
-    ImportSerializer,
-    batch_as_read,
-)
+from batches.serializers import BatchSerializer, NewBatchSerializer, batch_as_read
 from batches.sources import mapping
 from batches.sources.tables import MOST_BYTES, MOST_ROWS, TableError
 from tools import registry
@@ -35,6 +30,79 @@ from tools.base import Tool
 
 OBJECTS = {"settings", "mapping", "deliver"}
 """Members that a form has as texts of JSON."""
+
+
+class ImportSerializer(NewBatchSerializer):
+    """A batch to be made of a sheet's rows."""
+
+    images = None  # type: ignore[assignment]
+    google_sheet = serializers.CharField(
+        required=False, max_length=2000, help_text="The address of a Google Sheet."
+    )
+    sheet = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=255,
+        help_text="The sheet in the file. Without it: the first one that is not empty.",
+    )
+    mapping = serializers.DictField(
+        required=False,
+        child=serializers.CharField(max_length=255),
+        help_text="Column to url, name, id, ignore or the name of a setting. Without it: guessed.",
+    )
+    dry_run = serializers.BooleanField(
+        required=False, default=False, help_text="True says what would become of the rows."
+    )
+
+
+class ImportFormSerializer(ImportSerializer):
+    """The same with the file in a form. Objects are sent as JSON."""
+
+    file = serializers.FileField(required=False, help_text="CSV or XLSX.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """One of the two ways in which a sheet can be given."""
+        if ("file" in attrs) == ("google_sheet" in attrs):
+            raise serializers.ValidationError(
+                {"file": [_("Give either a file or the address of a Google Sheet.")]},
+                code="required",
+            )
+        return attrs
+
+
+class SheetRowSerializer(serializers.Serializer):
+    """One row of a sheet, as people see it."""
+
+    row = serializers.IntegerField(help_text="As the sheet numbers it.")
+    cells = serializers.DictField(child=serializers.CharField())
+
+
+class SheetErrorSerializer(serializers.Serializer):
+    """What is wrong with a cell, or with a row where ``column`` is empty."""
+
+    row = serializers.IntegerField(allow_null=True)
+    column = serializers.CharField()
+    value = serializers.CharField()
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class ImportPreviewSerializer(serializers.Serializer):
+    """What would become of a sheet's rows."""
+
+    columns = serializers.ListField(child=serializers.CharField())
+    mapping = serializers.DictField(child=serializers.CharField())
+    sheet = serializers.CharField(help_text="The one in the file that was read; empty for CSV.")
+    sheets = serializers.ListField(child=serializers.CharField(), help_text="All there are.")
+    rows = serializers.IntegerField(help_text="That would run.")
+    already_done = serializers.IntegerField(help_text="Marked as done by an earlier round trip.")
+    preview = SheetRowSerializer(many=True, help_text="The first ten.")
+    invalid = serializers.IntegerField(help_text="Of the rows that would run.")
+    errors = SheetErrorSerializer(  # type: ignore[assignment]  # a field here, in the class not
+        many=True, help_text="The first hundred."
+    )
+    notes = serializers.ListField(child=serializers.CharField())
+    quote = serializers.IntegerField(help_text="Credits, at most, for the rows without errors.")
 
 
 class ImportView(ChargingView):

@@ -10,9 +10,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from batches import deliveries, patterns, webhooks
-from batches.exports.registry import ARCHIVE, PLACES
-from batches.models import Batch, Delivery, DeliveryState, Item, Original, Result
+from batches import patterns, webhooks
+from batches.exports.registry import PLACES
+from batches.models import Batch, Item, Original, Result
 from batches.progress import Progress
 from batches.sources.base import Row
 from batches.states import BatchState, ItemState
@@ -232,44 +232,6 @@ class NewBatchSerializer(Strict):
         return slug
 
 
-class ImportSerializer(NewBatchSerializer):
-    """A batch to be made of a sheet's rows."""
-
-    images = None  # type: ignore[assignment]
-    google_sheet = serializers.CharField(
-        required=False, max_length=2000, help_text="The address of a Google Sheet."
-    )
-    sheet = serializers.CharField(
-        required=False,
-        allow_blank=True,
-        max_length=255,
-        help_text="The sheet in the file. Without it: the first one that is not empty.",
-    )
-    mapping = serializers.DictField(
-        required=False,
-        child=serializers.CharField(max_length=255),
-        help_text="Column to url, name, id, ignore or the name of a setting. Without it: guessed.",
-    )
-    dry_run = serializers.BooleanField(
-        required=False, default=False, help_text="True says what would become of the rows."
-    )
-
-
-class ImportFormSerializer(ImportSerializer):
-    """The same with the file in a form. Objects are sent as JSON."""
-
-    file = serializers.FileField(required=False, help_text="CSV or XLSX.")
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """One of the two ways in which a sheet can be given."""
-        if ("file" in attrs) == ("google_sheet" in attrs):
-            raise serializers.ValidationError(
-                {"file": [_("Give either a file or the address of a Google Sheet.")]},
-                code="required",
-            )
-        return attrs
-
-
 class StartSerializer(Strict):
     """How to start a batch."""
 
@@ -338,41 +300,6 @@ class UploadFormSerializer(serializers.Serializer):
 
 
 # --- Out ------------------------------------------------------------------------------
-
-
-class SheetRowSerializer(serializers.Serializer):
-    """One row of a sheet, as people see it."""
-
-    row = serializers.IntegerField(help_text="As the sheet numbers it.")
-    cells = serializers.DictField(child=serializers.CharField())
-
-
-class SheetErrorSerializer(serializers.Serializer):
-    """What is wrong with a cell, or with a row where ``column`` is empty."""
-
-    row = serializers.IntegerField(allow_null=True)
-    column = serializers.CharField()
-    value = serializers.CharField()
-    code = serializers.CharField()
-    detail = serializers.CharField()
-
-
-class ImportPreviewSerializer(serializers.Serializer):
-    """What would become of a sheet's rows."""
-
-    columns = serializers.ListField(child=serializers.CharField())
-    mapping = serializers.DictField(child=serializers.CharField())
-    sheet = serializers.CharField(help_text="The one in the file that was read; empty for CSV.")
-    sheets = serializers.ListField(child=serializers.CharField(), help_text="All there are.")
-    rows = serializers.IntegerField(help_text="That would run.")
-    already_done = serializers.IntegerField(help_text="Marked as done by an earlier round trip.")
-    preview = SheetRowSerializer(many=True, help_text="The first ten.")
-    invalid = serializers.IntegerField(help_text="Of the rows that would run.")
-    errors = SheetErrorSerializer(  # type: ignore[assignment]  # a field here, in the class not
-        many=True, help_text="The first hundred."
-    )
-    notes = serializers.ListField(child=serializers.CharField())
-    quote = serializers.IntegerField(help_text="Credits, at most, for the rows without errors.")
 
 
 class UploadSerializer(serializers.ModelSerializer[Original]):
@@ -486,65 +413,6 @@ def _notice(batch: Batch) -> str | None:
         return registry.get(batch.tool).notice(batch.settings)
     except registry.UnknownTool:
         return None
-
-
-class CauseSerializer(serializers.Serializer):
-    """Why some results are not where they should be."""
-
-    code = serializers.CharField()
-    message = serializers.CharField()
-    count = serializers.IntegerField()
-
-
-class DeliverySerializer(serializers.Serializer):
-    """Results on their way to one place, and how far they are."""
-
-    id = serializers.UUIDField()
-    batch = serializers.UUIDField()
-    to = serializers.CharField()
-    options = serializers.DictField()
-    connection = serializers.UUIDField(allow_null=True)
-    status = serializers.ChoiceField(choices=DeliveryState.values)
-    done = serializers.IntegerField()
-    skipped = serializers.IntegerField()
-    failed = serializers.IntegerField()
-    undone = serializers.IntegerField()
-    total = serializers.IntegerField()
-    errors = CauseSerializer(many=True)  # type: ignore[assignment] # the contract's word
-    url = serializers.URLField(allow_null=True)
-    created_at = serializers.DateTimeField(default_timezone=UTC)
-    finished_at = serializers.DateTimeField(default_timezone=UTC, allow_null=True)
-
-
-def delivery_as_read(
-    delivery: Delivery, progress: deliveries.Progress, request: Request
-) -> dict[str, Any]:
-    """The delivery as clients read it. Wants its batch and connection."""
-    url = None
-    if delivery.to == ARCHIVE:
-        url = address(request, "batch-results", delivery.batch.uid)
-    elif delivery.key:
-        url = address(request, "delivery-file", delivery.uid)
-    read: dict[str, Any] = DeliverySerializer(
-        {
-            "id": delivery.uid,
-            "batch": delivery.batch.uid,
-            "to": delivery.to,
-            "options": delivery.options,
-            "connection": delivery.connection.uid if delivery.connection else None,
-            "status": delivery.state,
-            "done": progress.done,
-            "skipped": progress.skipped,
-            "failed": progress.failed,
-            "undone": progress.undone,
-            "total": progress.total,
-            "errors": deliveries.causes(delivery),
-            "url": url,
-            "created_at": delivery.created_at,
-            "finished_at": delivery.finished_at,
-        }
-    ).data
-    return read
 
 
 class ErrorSerializer(serializers.Serializer):

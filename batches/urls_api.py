@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches import api, import_api, webhooks_api
+from batches import api, deliveries_api, import_api, webhooks_api
 
 urlpatterns = [
     path("uploads", api.UploadsView.as_view(), name="uploads"),
@@ -36,12 +36,26 @@ urlpatterns = [
     ),
     path("webhooks/<uuid:uid>/test", webhooks_api.WebhookTestView.as_view(), name="webhook-test"),
     path(
-        "batches/<uuid:uid>/deliveries", api.BatchDeliveriesView.as_view(), name="batch-deliveries"
+        "batches/<uuid:uid>/deliveries",
+        deliveries_api.BatchDeliveriesView.as_view(),
+        name="batch-deliveries",
     ),
-    path("deliveries/<uuid:uid>", api.DeliveryView.as_view(), name="delivery"),
-    path("deliveries/<uuid:uid>/retry", api.DeliveryRetryView.as_view(), name="delivery-retry"),
-    path("deliveries/<uuid:uid>/undo", api.DeliveryUndoView.as_view(), name="delivery-undo"),
-    path("deliveries/<uuid:uid>/file", api.DeliveryFileView.as_view(), name="delivery-file"),
+    path("deliveries/<uuid:uid>", deliveries_api.DeliveryView.as_view(), name="delivery"),
+    path(
+        "deliveries/<uuid:uid>/retry",
+        deliveries_api.DeliveryRetryView.as_view(),
+        name="delivery-retry",
+    ),
+    path(
+        "deliveries/<uuid:uid>/undo",
+        deliveries_api.DeliveryUndoView.as_view(),
+        name="delivery-undo",
+    ),
+    path(
+        "deliveries/<uuid:uid>/file",
+        deliveries_api.DeliveryFileView.as_view(),
+        name="delivery-file",
+    ),
     path("items/<uuid:uid>", api.ItemView.as_view(), name="item"),
     path("items/<uuid:uid>/result", api.ItemResultView.as_view(), name="item-result"),
     path(

@@ -12,10 +12,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.idempotency import idempotent
-from accounts.models import User
 from accounts.pagination import NewestFirst
 from batches import links, outbox, webhooks
-from batches.models import Batch, WebhookEndpoint, WebhookMessage, WebhookState
+from batches.api import batch_of, user_of
+from batches.models import WebhookEndpoint, WebhookMessage, WebhookState
 from batches.serializers import NothingSerializer, Strict
 
 
@@ -133,7 +133,7 @@ class WebhooksView(APIView):
         body = NewWebhookSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         try:
-            made = webhooks.register(_user(request), **body.validated_data)
+            made = webhooks.register(user_of(request), **body.validated_data)
         except webhooks.Refused as refused:
             raise serializers.ValidationError(
                 {refused.field: [serializers.ErrorDetail(refused.detail, code=refused.code)]}
@@ -198,16 +198,9 @@ class RevokeLinksView(APIView):
     def post(self, request: Request, uid: UUID) -> Response:
         """Take back every signed link to the batch's results that was given out."""
         NothingSerializer(data=request.data).is_valid(raise_exception=True)
-        links.revoke(get_object_or_404(Batch.objects.visible_to(_user(request)), uid=uid))
+        links.revoke(batch_of(request, uid))
         return Response(status=204)
 
 
 def _own(request: Request) -> QuerySet[WebhookEndpoint]:
-    return WebhookEndpoint.objects.visible_to(_user(request))
-
-
-def _user(request: Request) -> User:
-    user = request.user
-    if not isinstance(user, User):
-        raise TypeError("Only somebody who is known gets this far.")
-    return user
+    return WebhookEndpoint.objects.visible_to(user_of(request))

@@ -313,7 +313,7 @@ def _have_delivered(batch: Batch, form: NewBatchForm) -> None:
     if not form.cleaned_data["deliver_to"]:
         return
     try:
-        wish = delivering.asked(form.cleaned_data, prefix="deliver_")
+        wish = delivering.asked(batch.owner, form.cleaned_data, prefix="deliver_")
         deliveries.ask(batch, **wish, follows=True)
     except ValidationError as invalid:
         raise lifecycle.Refused(" ".join(delivering.problems(invalid))) from None

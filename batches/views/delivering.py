@@ -122,7 +122,8 @@ def send(request: HttpRequest, uid: UUID) -> HttpResponseBase:
     """Send a batch's results where the form says."""
     batch = batch_or_404(request, uid)
     try:
-        delivery = deliveries.ask(batch, **asked(request.POST, prefix=""), follows=_follows(batch))
+        wanted = asked(batch.owner, request.POST, prefix="")
+        delivery = deliveries.ask(batch, **wanted, follows=_follows(batch))
     except ValidationError as invalid:
         for text in problems(invalid):
             messages.error(request, text)
@@ -217,14 +218,14 @@ def places(owner: User, batch: Batch | None = None) -> dict[str, Any]:
     }
 
 
-def asked(form: Any, *, prefix: str) -> dict[str, Any]:
+def asked(owner: User, form: Any, *, prefix: str) -> dict[str, Any]:
     """What a form wants, in the words of `deliveries.ask`. Raises `ValidationError`."""
     to, connection = form.get(f"{prefix}to", ""), ""
     options = {}
     if to.startswith(ACCOUNT):
         connection = to.removeprefix(ACCOUNT)
         uid = _uuid(connection)
-        account = Connection.objects.filter(uid=uid).first() if uid else None
+        account = Connection.objects.visible_to(owner).filter(uid=uid).first() if uid else None
         to = account.kind if account else ""
     if connection or to == "library":
         options["folder"] = form.get(f"{prefix}folder", "").strip()
