@@ -13,7 +13,6 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -22,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from batches import drafts, intake, lifecycle
+from batches import drafts, intake, lifecycle, one_image
 from batches.forms import OneImageForm
 from batches.models import Item, Original
 from batches.states import ENDED, BatchState, ItemState
@@ -60,16 +59,13 @@ def _run(request: HttpRequest, tool: Tool, form: OneImageForm) -> HttpResponseBa
         form.add_error(None, _("Choose an image, or paste the address of one."))
         return _page(request, tool, form, status=422)
     try:
-        with transaction.atomic():
-            batch = lifecycle.create(
-                owner,
-                tool,
-                [row],
-                settings=tool.clean(request.POST),
-                single=True,
-                reuse="anew" not in request.POST,
-            )
-            batch = lifecycle.start(batch)
+        item = one_image.start(
+            owner,
+            tool,
+            row,
+            settings=tool.clean(request.POST),
+            reuse="anew" not in request.POST,
+        )
     except SettingsInvalid as invalid:
         form.add_error(None, _("A setting needs another value. It is marked below."))
         for error in invalid.errors:
@@ -85,7 +81,7 @@ def _run(request: HttpRequest, tool: Tool, form: OneImageForm) -> HttpResponseBa
     except lifecycle.Refused as refused:
         form.add_error(None, refused.detail)
         return _page(request, tool, form, status=422)
-    return redirect("batches:single_image", tool.slug, batch.items.get().uid)
+    return redirect("batches:single_image", tool.slug, item.uid)
 
 
 def _ask_to_sign_in(request: HttpRequest, tool: Tool) -> HttpResponseBase:
