@@ -1,8 +1,9 @@
 """The only door to the queues. Valkey is a doorbell: the database knows what there is to do.
 
 Each running batch keeps a bounded window of items in the queues and is topped up as items
-settle. So two people's batches interleave, a single image never waits behind somebody's five
-hundred, and pausing or cancelling needs no surgery on a queue.
+settle. So two people's batches interleave, and pausing or cancelling needs no surgery on a queue.
+A single image, for which somebody waits, goes ahead of batches: a queue that holds both serves
+them by turns, so that nothing stands still.
 
 Jobs are named by string, because that is what a queue stores anyway, and because this module
 then imports nothing that stands above it. A ring too many is harmless: a worker must win the
@@ -20,7 +21,9 @@ import redis
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
+from django_rq.queues import DjangoRQ
 from redis.backoff import ExponentialBackoff
+from redis.client import Pipeline
 from redis.retry import Retry
 from rq import Queue
 
@@ -43,12 +46,44 @@ ENGINE_WINDOW = 16
 """Items of one batch that wait for, or are in, an engine."""
 FETCHES_PER_JOB = 32
 """A fetch job runs them on threads: most of a download is waiting."""
+MOST_AHEAD = 4
+"""Single images of one person that go ahead of batches; who runs more queues up for the rest."""
 RING_AGAIN_AFTER = timedelta(seconds=30)
 """A ring that nobody has followed for so long is taken for lost."""
 
 _EPOCH_KEY = "studio:epoch"
 
+_PUSH_AHEAD = """
+local last = redis.call('GET', KEYS[2])
+local place = last and redis.call('LPOS', KEYS[1], last)
+local before = redis.call('LINDEX', KEYS[1], place and place + 1 or 0)
+if before then
+    redis.call('LINSERT', KEYS[1], 'AFTER', before, ARGV[1])
+else
+    redis.call('RPUSH', KEYS[1], ARGV[1])
+end
+redis.call('SET', KEYS[2], ARGV[1])
+"""
+"""Puts a job behind the last one that went ahead and one other, or behind the first of all.
+
+So those that go ahead keep their order, and between two of them one of the others is served.
+"""
+
 log = logging.getLogger(__name__)
+
+
+class TurnsQueue(DjangoRQ):
+    """A queue in which jobs that go to the front and the others are served by turns."""
+
+    def push_job_id(
+        self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False
+    ) -> None:
+        """Put a job into its place in the queue."""
+        if not at_front:
+            super().push_job_id(job_id, pipeline=pipeline)
+            return
+        client = self.connection if pipeline is None else pipeline
+        client.eval(_PUSH_AHEAD, 2, self.key, f"studio:ahead:{self.name}", job_id)
 
 
 class NoEngine(Exception):
@@ -68,7 +103,8 @@ def top_up(batch_id: int, *, now: datetime) -> None:
 
     Two at once may overshoot a window by a few items or ring one twice; both are harmless.
     """
-    batch = Batch.objects.filter(pk=batch_id, state=BatchState.RUNNING).only("tool", "uid").first()
+    running = Batch.objects.filter(pk=batch_id, state=BatchState.RUNNING)
+    batch = running.only("tool", "uid", "single", "owner_id").first()
     if batch is None:
         return
     try:
@@ -84,10 +120,10 @@ def top_up(batch_id: int, *, now: datetime) -> None:
             fetches[start : start + FETCHES_PER_JOB]
             for start in range(0, len(fetches), FETCHES_PER_JOB)
         ]
-        _ring("io", FETCH_JOB, [{"item_ids": chunk} for chunk in chunks])
+        _ring("io", FETCH_JOB, [{"item_ids": chunk} for chunk in chunks], ahead=_goes_ahead(batch))
     runs = _take(items, ItemState.FETCHED, ItemState.RUNNING, ENGINE_WINDOW, now)
     if runs:
-        _ring(engine_queue, RUN_JOB, [{"item_id": pk} for pk in runs])
+        _ring(engine_queue, RUN_JOB, [{"item_id": pk} for pk in runs], ahead=_goes_ahead(batch))
 
 
 def ring_for_webhooks() -> None:
@@ -186,19 +222,24 @@ def _take(
     return ids
 
 
-def _ring(queue: str, job: str, calls: Sequence[dict[str, Any]]) -> None:
+def _goes_ahead(batch: Batch) -> bool:
+    """Whether it is one image that somebody waits for, and not one of very many."""
+    if not batch.single:
+        return False
+    theirs = Batch.objects.filter(owner=batch.owner_id, single=True, state=BatchState.RUNNING)
+    return theirs.count() <= MOST_AHEAD
+
+
+def _ring(queue: str, job: str, calls: Sequence[dict[str, Any]], *, ahead: bool = False) -> None:
     # Django-RQ defers single jobs to the commit, but not many at once: so we do it here.
-    transaction.on_commit(partial(_push, queue, job, calls))
+    transaction.on_commit(partial(_push, queue, job, calls, ahead=ahead))
 
 
-def _push(queue: str, job: str, calls: Iterable[dict[str, Any]]) -> None:
+def _push(queue: str, job: str, calls: Iterable[dict[str, Any]], *, ahead: bool = False) -> None:
+    how: dict[str, Any] = {"timeout": -1, "result_ttl": 0, "failure_ttl": 3600, "at_front": ahead}
     try:
-        django_rq.get_queue(queue, connection=connection()).enqueue_many(
-            [
-                Queue.prepare_data(job, kwargs=call, timeout=-1, result_ttl=0, failure_ttl=3600)
-                for call in calls
-            ]
-        )
+        place = django_rq.get_queue(queue, connection=connection(), queue_class=TurnsQueue)
+        place.enqueue_many([Queue.prepare_data(job, kwargs=call, **how) for call in calls])
     except redis.RedisError as error:
         # Nothing is lost: the rows are there, and `reconcile` rings again.
         log.info("Valkey could not be rung for %s: %s", queue, error)

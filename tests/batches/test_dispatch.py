@@ -190,6 +190,66 @@ def test_a_single_image_does_not_wait_behind_five_hundred(alice, bob):
     assert (item.state, single.state) == (ItemState.DONE, BatchState.FINISHED)
 
 
+def one_image(owner) -> int:
+    """An image that somebody waits for, under way; its item's id."""
+    return lifecycle.start(make_batch(owner, 1, single=True)).items.get().pk
+
+
+def test_an_image_that_somebody_waits_for_lets_one_of_a_batch_go_first_and_no_more(alice, bob):
+    big_batch(alice, 200)
+
+    item = one_image(bob)
+
+    assert [call["item_id"] for call in queued("cpu")].index(item) == 1
+    work(2)
+    assert Item.objects.get(pk=item).state == ItemState.DONE
+
+
+def test_images_that_somebody_waits_for_take_turns_with_a_batch_in_their_own_order(alice, bob):
+    big_batch(alice, 200)
+    waited_for = [one_image(owner) for owner in (bob, alice, bob, alice)]
+
+    served = []
+    for _ in range(8):
+        served.append(queued("cpu")[0]["item_id"])
+        work()
+
+    assert served[1::2] == waited_for
+    assert not set(served[0::2]) & set(waited_for)
+
+
+def test_who_always_waits_for_one_more_image_does_not_stop_a_batch(alice, bob):
+    batch = big_batch(alice, 200)
+
+    for _ in range(5):  # each as soon as the one before is in hand, and nothing in between
+        item = one_image(bob)
+        while Item.objects.get(pk=item).state != ItemState.DONE:
+            work()
+
+    assert batch.items.filter(state=ItemState.DONE).count() == 5
+
+
+def test_very_many_single_images_of_one_person_queue_up_as_a_batch_does(alice, bob):
+    big_batch(alice, 200)
+
+    items = [one_image(bob) for _ in range(dispatch.MOST_AHEAD + 2)]
+
+    places = [[call["item_id"] for call in queued("cpu")].index(item) for item in items]
+    assert places[: dispatch.MOST_AHEAD] == [1, 3, 5, 7]
+    assert all(place >= ENGINE_WINDOW for place in places[dispatch.MOST_AHEAD :])
+
+
+def test_an_address_that_somebody_waits_for_is_fetched_before_a_batch_of_them(alice, bob):
+    big_batch(alice, 0, urls=200)
+    rows = [Row(url="https://a.example.com/mug.png")]
+    give(bob, 10)
+
+    mug = lifecycle.start(lifecycle.create(bob, registry.get("fake"), rows, single=True))
+
+    places = [call["item_ids"] for call in queued("io")]
+    assert places[1] == [mug.items.get().pk]
+
+
 def test_five_hundred_images_fill_no_queue(alice):
     big_batch(alice, 500)
 
