@@ -23,3 +23,13 @@ def post_fork(server: Any, _worker: Any) -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != server.pid:
         os._exit(1)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Let requests that wait for an image answer before the worker is stopped.
+
+    They would wait for longer than `graceful_timeout`.
+    """
+    from batches import waiting  # only now is the site loaded
+
+    waiting.end_all_when(lambda: not worker.alive)
