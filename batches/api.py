@@ -140,16 +140,8 @@ class UploadFileView(APIView):
     )
     def get(self, request: Request, uid: UUID) -> HttpResponseBase:
         """The picture as it was sent, or upright and in sRGB where it was not."""
-        original = _upload(request, uid)
-        stem, _extension = split_name(original.name)
-        ending = split_name(original.key)[1]
-        return archive.picture_response(
-            storage.ORIGINALS,
-            original.key,
-            content_type=original.content_type,
-            name=f"{stem}{ending}",
-            download=_query(request, DownloadSerializer)["download"],
-        )
+        download = _query(request, DownloadSerializer)["download"]
+        return archive.original_response(_upload(request, uid), download=download)
 
 
 class UploadThumbnailView(APIView):

@@ -1,8 +1,9 @@
-"""Links to results that work without signing in: for sheets, webhooks and other people's programs.
+"""Links that work without signing in: for sheets, webhooks and other people's programs.
 
-A link names one result and ends at a time of its own. It is signed, so that nobody makes one up,
-and it holds the batch's `link_version`: one more, and none of the batch's earlier links opens
-anything. Nothing of it is stored.
+A link names one file and ends at a time of its own. It is signed, so that nobody makes one up.
+That of a result holds the batch's `link_version`, too: one more, and none of the batch's earlier
+links opens anything. Those of uploads and assets open them as long as they are there. Nothing of
+it is stored.
 """
 
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 
-from batches.models import Batch, Item, Result
+from batches.models import Asset, Batch, Item, Original, Result
 
 LASTS = timedelta(days=30)
 """Unless somebody asks for another time."""
+UPLOAD_LASTS = timedelta(days=7)
+"""Of an upload: it is on its way to a tool."""
 
+_UPLOAD, _ASSET = "upload", "asset"
 _SIGNER = signing.Signer(salt="batches.links")
 
 
@@ -28,13 +32,29 @@ class Broken(Exception):
 
 
 @dataclass(frozen=True)
-class _Named:
-    """What a link says."""
+class NamedResult:
+    """A link to a result: which one, and the version of its batch's links."""
 
     item: UUID
     position: int
     version: int
-    until: int
+
+
+@dataclass(frozen=True)
+class NamedUpload:
+    """A link to a picture as it came in."""
+
+    upload: UUID
+
+
+@dataclass(frozen=True)
+class NamedAsset:
+    """A link to something in the library."""
+
+    asset: UUID
+
+
+Named = NamedResult | NamedUpload | NamedAsset
 
 
 def result_link(result: Result, *, item: Item | None = None, expires_in: timedelta = LASTS) -> str:
@@ -43,30 +63,60 @@ def result_link(result: Result, *, item: Item | None = None, expires_in: timedel
     `item`, with its batch, saves the queries where the caller has it.
     """
     item = item or result.item
-    until = int((timezone.now() + expires_in).timestamp())
-    said = f"{item.uid.hex}.{result.position}.{item.batch.link_version}.{until}"
-    path = reverse("batches:link", args=[_SIGNER.sign(said)])
-    return f"{settings.SITE_URL.rstrip('/')}{path}"
+    return _link(f"{item.uid.hex}.{result.position}.{item.batch.link_version}", expires_in)
 
 
-def opened(token: str, *, now: datetime) -> Result:
-    """The result that a link opens. Raises `Broken`."""
-    named = _read(token)
-    if datetime.fromtimestamp(named.until, UTC) < now:
+def upload_link(original: Original, *, expires_in: timedelta = UPLOAD_LASTS) -> str:
+    """The full address of a picture as it came in, for whoever has it, until it ends."""
+    return _link(f"{_UPLOAD}.{original.uid.hex}", expires_in)
+
+
+def asset_link(asset: Asset, *, expires_in: timedelta = LASTS) -> str:
+    """The full address of something in the library, for whoever has it, until it ends."""
+    return _link(f"{_ASSET}.{asset.uid.hex}", expires_in)
+
+
+def named(token: str, *, now: datetime) -> Named:
+    """What a link names; whether that is there is not looked at. Raises `Broken`."""
+    try:
+        said, _dot, until = _SIGNER.unsign(token).rpartition(".")
+        over = datetime.fromtimestamp(int(until), UTC) < now
+        match said.split("."):
+            case [kind, uid] if kind == _UPLOAD:
+                found: Named = NamedUpload(UUID(uid))
+            case [kind, uid] if kind == _ASSET:
+                found = NamedAsset(UUID(uid))
+            case [item, position, version]:
+                found = NamedResult(UUID(item), int(position), int(version))
+            case _:
+                raise Broken("not ours")
+    except (signing.BadSignature, ValueError):
+        raise Broken("not ours") from None
+    if over:
         raise Broken("over")
-    result = (
-        Result.objects.filter(
-            item__uid=named.item,
-            position=named.position,
-            item__batch__link_version=named.version,
-            item__batch__owner__is_active=True,
-        )
-        .select_related("item")
-        .first()
-    )
-    if result is None:
+    return found
+
+
+def opened(token: str, *, now: datetime) -> Result | Original | Asset:
+    """What a link opens. Raises `Broken`."""
+    found: Result | Original | Asset | None
+    match named(token, now=now):
+        case NamedResult(item, position, version):
+            results = Result.objects.filter(
+                item__uid=item,
+                position=position,
+                item__batch__link_version=version,
+                item__batch__owner__is_active=True,
+            )
+            found = results.select_related("item").first()
+        case NamedUpload(upload):
+            found = Original.objects.filter(uid=upload, owner__is_active=True).first()
+        case NamedAsset(asset):
+            kept = Asset.objects.filter(owner__is_active=True).kept()
+            found = kept.filter(uid=asset).first()
+    if found is None:
         raise Broken("gone")
-    return result
+    return found
 
 
 def revoke(batch: Batch) -> None:
@@ -74,9 +124,7 @@ def revoke(batch: Batch) -> None:
     Batch.objects.filter(pk=batch.pk).update(link_version=F("link_version") + 1)
 
 
-def _read(token: str) -> _Named:
-    try:
-        item, position, version, until = _SIGNER.unsign(token).split(".")
-        return _Named(UUID(item), int(position), int(version), int(until))
-    except (signing.BadSignature, ValueError):
-        raise Broken("not ours") from None
+def _link(said: str, expires_in: timedelta) -> str:
+    until = int((timezone.now() + expires_in).timestamp())
+    path = reverse("batches:link", args=[_SIGNER.sign(f"{said}.{until}")])
+    return f"{settings.SITE_URL.rstrip('/')}{path}"

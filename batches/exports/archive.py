@@ -23,7 +23,7 @@ from batches import formats, storage
 from batches.exports import report
 from batches.exports.ranges import UNSATISFIABLE, asked_range
 from batches.exports.zipped import Layout, Member, stamp
-from batches.models import Batch, Item, Result
+from batches.models import Batch, Item, Original, Result
 from batches.names import Names, clean_name, clean_path, split_name
 from batches.states import BatchState, ItemState
 
@@ -189,6 +189,22 @@ def file_response(result: Result, *, download: bool) -> HttpResponseBase:
         result.key,
         content_type=formats.CONTENT_TYPES[result.format],
         name=name,
+        download=download,
+    )
+
+
+def original_response(original: Original, *, download: bool) -> FileResponse:
+    """A picture as it came in, or upright and in sRGB where it was not. `Http404` when it is gone.
+
+    The caller has made sure that it may be seen.
+    """
+    stem, _extension = split_name(original.name)
+    ending = split_name(original.key)[1]
+    return picture_response(
+        storage.ORIGINALS,
+        original.key,
+        content_type=original.content_type,
+        name=f"{stem}{ending}",
         download=download,
     )
 

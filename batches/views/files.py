@@ -8,11 +8,11 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from batches import links, storage
-from batches.exports import archive
-from batches.models import Item, Original, Result
+from batches.exports import archive, assets
+from batches.models import Asset, Item, Original, Result
 from batches.views.asking import batch_or_404, signed_in, user_of
 
 THUMBNAIL = "image/webp"
@@ -60,14 +60,22 @@ def result(request: HttpRequest, uid: UUID) -> HttpResponseBase:
     return archive.file_response(_result(request, uid), download=wanted)
 
 
-@require_GET
+@require_safe
 def link(request: HttpRequest, token: str) -> HttpResponseBase:
-    """A result for whoever has its signed link."""
+    """A result, an upload or something of the library for whoever has its signed link."""
     try:
         found = links.opened(token, now=timezone.now())
     except links.Broken:
         raise Http404 from None
-    answer = archive.file_response(found, download=request.GET.get("download", "") == "1")
+    download = request.GET.get("download", "") == "1"
+    answer: HttpResponseBase
+    match found:
+        case Original():
+            answer = archive.original_response(found, download=download)
+        case Asset():
+            answer = assets.file_response(found, download=download)
+        case _:
+            answer = archive.file_response(found, download=download)
     answer["Cache-Control"] = "private, no-store"  # it may be taken back at any time
     answer["Referrer-Policy"] = "no-referrer"
     answer["X-Robots-Tag"] = "noindex"

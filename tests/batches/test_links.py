@@ -1,4 +1,4 @@
-"""Signed links to results: who they let in, and until when."""
+"""Signed links: who they let in, and until when."""
 
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 import pytest
 from django.test import Client
 
-from batches import lifecycle, links
+from batches import intake, library, lifecycle, links
 from batches.models import Result
 from tests import clients
-from tests.factories import make_batch
+from tests.factories import make_batch, make_original, picture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fake_tool", "rings_at_once")]
 
@@ -83,8 +83,43 @@ def test_nobody_makes_one_up(result, change):
 
 
 def test_it_ends_with_the_account(alice, result):
-    link = links.result_link(result)
+    given = [
+        links.result_link(result),
+        links.upload_link(make_original(alice)),
+        links.asset_link(library.add(alice, result)),
+    ]
+    assert [status(link) for link in given] == [200, 200, 200]
     alice.is_active = False
     alice.save()
 
+    assert [status(link) for link in given] == [404, 404, 404]
+
+
+def test_a_link_to_an_upload_opens_the_file_that_was_sent(alice):
+    data = picture(5)
+    link = links.upload_link(intake.receive(alice, data, name="mug.png")[0])
+
+    answer = Client().get(path(link))
+
+    assert b"".join(answer.streaming_content) == data
+    assert answer["Content-Length"] == str(len(data))
+    assert answer["Content-Disposition"] == 'inline; filename="mug.png"'
+    assert answer["Cache-Control"] == "private, no-store"
+    assert status(links.upload_link(make_original(alice), expires_in=timedelta(seconds=-1))) == 404
+
+
+def test_a_link_to_an_asset_ends_where_it_is_thrown_away(alice, result):
+    asset = library.add(alice, result)
+    link = links.asset_link(asset)
+    assert status(link) == 200
+
+    library.trash(alice, [asset.uid])
+
     assert status(link) == 404
+
+
+def test_a_link_can_be_looked_at_without_taking_the_file(result):
+    answer = Client().head(path(links.result_link(result)))
+    answer.close()
+
+    assert (answer.status_code, answer["Content-Length"]) == (200, str(result.bytes))
