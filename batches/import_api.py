@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import islice, zip_longest
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from django.db import transaction
 from django.utils import timezone
@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
-from rest_framework.parsers import JSONParser, MultiPartParser
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -108,7 +108,7 @@ class ImportPreviewSerializer(serializers.Serializer):
 class ImportView(ChargingView):
     """``POST batches/import``."""
 
-    parser_classes = [MultiPartParser, JSONParser]
+    parser_classes = [MultiPartParser, *ChargingView.parser_classes]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse what is announced as too long before anybody reads it."""
@@ -164,9 +164,13 @@ def _members(request: Request) -> Any:
         raise ValidationError({twice[0]: [_("This was sent more than once.")]}, code="repeated")
     members: dict[str, Any] = data.dict()
     for name in OBJECTS & members.keys():
-        with suppress(ValueError):  # what is no JSON stays a text, and is refused as one
-            members[name] = json.loads(members[name])
+        with suppress(ValueError, RecursionError):  # no JSON stays a text, and is refused as one
+            members[name] = json.loads(members[name], parse_constant=_refuse_constant)
     return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _describe(

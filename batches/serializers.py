@@ -572,6 +572,8 @@ def _chosen(words: str, known: Iterable[str]) -> list[str]:
 
 def _problems(detail: Any) -> Iterable[tuple[str, str]]:
     """The errors of one row as (field, words); the field is empty for the row as a whole."""
+    if isinstance(detail, list):  # null in place of a row
+        detail = {"non_field_errors": detail}
     for name, errors in detail.items():
         for error in errors if isinstance(errors, list) else [errors]:
             yield ("" if name == "non_field_errors" else str(name)), str(error)

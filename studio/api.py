@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from django.conf import settings
 from django.utils.translation import gettext as _
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import SAFE_METHODS
@@ -46,7 +46,11 @@ class JsonParser(BaseParser):
         media_type: str | None = None,  # noqa: ARG002
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        """The value in the body. Raises `ParseError` (400) or `BodyTooLarge` (413)."""
+        """The value in the body.
+
+        Raises `BodyTooLarge` (413), `ParseError` (400) for what is no JSON, and `ValidationError`
+        (422) for JSON with a text in it that is none.
+        """
         most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         length = (parser_context or {})["request"].META.get("CONTENT_LENGTH") or 0
         if int(length) > most:
@@ -58,12 +62,13 @@ class JsonParser(BaseParser):
         try:
             text = stream.read().decode()
             value = json.loads(text, parse_constant=_refuse_constant)
-            if _ESCAPED_NONTEXT.search(text):
-                _refuse_nontext(value)
+            wrong = _nontext(value) if _ESCAPED_NONTEXT.search(text) else None
         except ValueError as error:
             raise ParseError(_("This is not JSON in UTF-8: {error}").format(error=error)) from None
         except RecursionError:
             raise ParseError(_("This JSON is nested too deeply.")) from None
+        if wrong:
+            raise ValidationError(wrong, code="not_text")
         return value
 
 
@@ -124,16 +129,20 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
-def _refuse_nontext(value: Any) -> None:
-    """Raise ``ValueError`` where a name or a text in the value is none that can be stored."""
+def _nontext(value: Any) -> Any:
+    """What is wrong with the texts in a value, in the value's own shape; empty when nothing is.
+
+    Of a name that is no text, the whole that it stands in is told.
+    """
     if isinstance(value, str):
-        if "\0" in value:
-            raise ValueError("a text holds NUL")
-        value.encode()  # half of a surrogate pair fails
+        # A half of a surrogate pair is no character; with its other half it has become one.
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            return [_("Leave out NUL and halves of characters: no text can hold them.")]
     elif isinstance(value, dict):
-        for name, inner in value.items():
-            _refuse_nontext(name)
-            _refuse_nontext(inner)
+        if wrong := next(filter(None, map(_nontext, value)), None):
+            return wrong
+        return {name: wrong for name, inner in value.items() if (wrong := _nontext(inner))}
     elif isinstance(value, list):
-        for inner in value:
-            _refuse_nontext(inner)
+        found = ((number, _nontext(inner)) for number, inner in enumerate(value))
+        return {number: wrong for number, wrong in found if wrong}
+    return None

@@ -337,8 +337,7 @@ def test_a_transparent_jpg_is_refused(alices):
         pytest.param(b"[1,]", id="comma"),
         pytest.param(b'{"tool": NaN}', id="nan"),
         pytest.param(b'{"tool": "\xff"}', id="not utf-8"),
-        pytest.param(b'{"tool": "\\u0000"}', id="nul"),
-        pytest.param(b'{"\\ud800": 1}', id="half a character"),
+        pytest.param(b"[" * 600 + b'"\\u0000"' + b"]" * 600, id="deep, with NUL in it"),
         pytest.param(b"[" * 100_000, id="too deep"),
         pytest.param(b'{"sample": ' + b"1" * 5000 + b"}", id="endless number"),
     ],
@@ -348,6 +347,37 @@ def test_what_is_no_json_is_a_bad_request(alices, body):
 
     assert (response.status_code, response.json()["code"]) == (400, "parse_error")
     assert response["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ('{"tool": "\\u0000"}', ["/tool"]),
+        (
+            '{"images": [{"id": "ok"}, {"id": "a\\ud800"}], "name": "\\u0000"}',
+            ["/images/1/id", "/name"],
+        ),
+        ('{"settings": {"\\udfff": 1}}', ["/settings"]),
+        ('"\\u0000"', [""]),
+    ],
+)
+def test_json_with_a_text_that_is_none_is_told_where(alices, body, pointers):
+    response = alices.generic("POST", BATCHES, body, content_type="application/json")
+
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (422, "validation_failed")
+    assert [error["pointer"] for error in problem["errors"]] == pointers
+    assert {error["code"] for error in problem["errors"]} == {"not_text"}
+
+
+@pytest.mark.parametrize("row", [None, 7, "x", []])
+def test_a_row_that_is_no_object_is_told_by_its_number(alices, row):
+    images = [{"url": "https://a.io/x.png"}, row]
+
+    response = alices.post(BATCHES, {"tool": "fake", "images": images}, format="json")
+
+    assert response.status_code == 422
+    assert [error["pointer"] for error in response.json()["errors"]] == ["/images/1"]
 
 
 def test_a_list_is_no_batch(alices):

@@ -286,6 +286,31 @@ def test_a_key_that_may_only_read_may_not_import(alice):
     assert (response.status_code, response.json()["code"]) == (403, "scope_missing")
 
 
+@pytest.mark.parametrize(
+    "sent",
+    ["{", "[" * 5000, '{"strength": NaN}', '{"strength": 1e400}', '{"style": "\\u0000"}'],
+)
+def test_settings_in_a_form_that_are_none_are_refused(alices, alice, sent):
+    response = send(alices, settings=sent)
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"].startswith("/settings")
+    assert nothing_happened(alice)
+
+
+def test_json_is_read_here_as_everywhere(alices):
+    body = '{"tool": "fake", "google_sheet": "x", "mapping": {"\\u0000": "url"}}'
+
+    response = alices.generic("POST", IMPORT, body, content_type="application/json")
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0] | {"detail": ""} == {
+        "pointer": "/mapping",
+        "code": "not_text",
+        "detail": "",
+    }
+
+
 def test_a_link_that_is_none_to_google_says_so_in_json(alices, alice):
     body = {"tool": "fake", "google_sheet": "https://example.com/sheet"}
 

@@ -131,7 +131,7 @@ def test_pages_follow_one_another_without_gap_or_repetition(alices, alice, fund)
     assert answer["previous"].startswith("http://testserver/api/v1/credits/entries?")
 
 
-@pytest.mark.parametrize(("asked", "given"), [("2", 2), ("501", 500), ("", 50), ("x", 50)])
+@pytest.mark.parametrize(("asked", "given"), [("2", 2), ("501", 500), ("0007", 7)])
 def test_a_page_has_what_was_asked_for_within_limits(alices, alice, fund, asked, given):
     fund(alice, 1000)
     hold = ledger.hold(alice, 510, key="work")
@@ -141,6 +141,14 @@ def test_a_page_has_what_was_asked_for_within_limits(alices, alice, fund, asked,
     answer = alices.get(ENTRIES, {"page_size": asked})
 
     assert len(answer.json()["results"]) == given
+
+
+@pytest.mark.parametrize("asked", ["", "x", "0", "-1", "1.5", "null", "٣", "9" * 20])
+def test_a_page_of_no_size_is_refused(alices, asked):
+    answer = alices.get(ENTRIES, {"page_size": asked})
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/page_size"
 
 
 def test_the_statement_asks_as_much_for_a_long_page_as_for_a_short_one(
