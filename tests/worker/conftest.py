@@ -1,11 +1,13 @@
 """Real worker processes on the test's own database and Valkey database."""
 
+import http.client
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -13,6 +15,7 @@ from django.conf import settings
 from django.db import connection
 
 from studio.supervisor import Child, Supervisor, manage
+from tests.studio.conftest import free_port
 
 
 @pytest.fixture
@@ -56,6 +59,39 @@ def start(worker_env) -> Iterator[Callable[..., subprocess.Popen]]:
             process.send_signal(signal.SIGCONT)
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def web(worker_env) -> Iterator[Callable[..., int]]:
+    """Start the web server as `make run` does, and give its port once it answers."""
+    started = []
+
+    def launch(**env: str) -> int:
+        port = free_port()
+        config = settings.BASE_DIR / "studio/gunicorn_config.py"
+        line = f"gunicorn studio.wsgi --bind 127.0.0.1:{port} --config {config} --no-control-socket"
+        server = subprocess.Popen(
+            [sys.executable, "-m", *line.split(), "--chdir", str(settings.BASE_DIR)],
+            env={**worker_env, **env},
+        )
+        started.append(server)
+
+        def answers() -> bool:
+            assert server.poll() is None
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as visitor:
+                try:
+                    visitor.request("GET", "/api/v1/tools")
+                    return visitor.getresponse().status == 200
+                except OSError:
+                    return False
+
+        wait_for(answers)
+        return port
+
+    yield launch
+    for server in started:
+        server.terminate()
+        server.wait()
 
 
 @pytest.fixture

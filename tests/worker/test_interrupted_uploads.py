@@ -2,14 +2,10 @@
 
 import http.client
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
@@ -17,7 +13,6 @@ from batches import storage
 from batches.models import Original, PartialUpload
 from tests.batches.tus import BYTES, TUS
 from tests.factories import picture
-from tests.studio.conftest import free_port
 from tests.worker.conftest import wait_for
 
 pytestmark = [pytest.mark.worker, pytest.mark.django_db(transaction=True)]
@@ -67,28 +62,10 @@ class Browser:
 
 
 @pytest.fixture
-def browser(worker_env, alice) -> Iterator[Browser]:
-    port = free_port()
-    config = settings.BASE_DIR / "studio/gunicorn_config.py"
-    line = f"gunicorn studio.wsgi --bind 127.0.0.1:{port} --config {config} --no-control-socket"
-    server = subprocess.Popen(
-        [sys.executable, "-m", *line.split(), "--chdir", str(settings.BASE_DIR)], env=worker_env
-    )
+def browser(web, alice) -> Browser:
     client = Client()
     client.force_login(alice)
-    there = Browser(port, client.cookies["sessionid"].value)
-
-    def answers() -> bool:
-        assert server.poll() is None
-        try:
-            return there.ask("OPTIONS", "/uploads/tus/").status == 204
-        except OSError:
-            return False
-
-    wait_for(answers)
-    yield there
-    server.terminate()
-    server.wait()
+    return Browser(web(), client.cookies["sessionid"].value)
 
 
 @pytest.mark.parametrize("how", ["closed", "reset"])
