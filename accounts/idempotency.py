@@ -6,7 +6,9 @@ should: the same key with the same request gets the first answer again, byte for
 
 What runs is not inside a transaction of ours, since a view may wait for work that others
 do. A process that dies between its work and the note of its answer leaves the row in
-flight; after ``ABANDONED_AFTER`` the next request with that key runs anew.
+flight; after ``ABANDONED_AFTER`` the next request with that key runs anew. So that it does
+not do the work a second time, whatever a view makes takes the id that ``id_of_work`` gives:
+the second run finds what the first has made.
 """
 
 import hashlib
@@ -14,12 +16,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, cast
+from uuid import UUID
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, transaction
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions, status
@@ -35,6 +39,8 @@ ABANDONED_AFTER = timedelta(minutes=5)
 
 LONGEST_KEY = 255
 REPLAYED = "Idempotent-Replayed"
+CLAIM = "idempotency_claim"
+"""The attribute of a request that holds our row while the request runs."""
 
 PostMethod = Callable[..., HttpResponseBase]
 
@@ -68,8 +74,8 @@ class IdempotencyKeyInvalid(exceptions.APIException):
 def idempotent(view: PostMethod) -> PostMethod:
     """Give a ``post`` method of an ``APIView`` the meaning of ``Idempotency-Key``.
 
-    Answers below 500 are kept, refusals too; 429 and 5xx ask to try again, so they are
-    forgotten and the next request with the key runs. Without the header nothing changes.
+    Answers below 500 are kept, refusals too; 429 and 5xx ask to try again, so the next
+    request with the key runs at once. Without the header nothing changes.
     """
 
     @wraps(view)
@@ -80,15 +86,30 @@ def idempotent(view: PostMethod) -> PostMethod:
         claim = _claim(request, key)
         if claim.status is not None:
             return _replay(claim)
+        setattr(request, CLAIM, claim)
         try:
             response = _answer(self, view, request, *args, **kwargs)
         except BaseException:
-            _forget(claim)
+            _release(claim)
             raise
         _remember(claim, response)
         return response
 
     return post
+
+
+def id_of_work(request: Request) -> UUID | None:
+    """The id for what this request makes; None for a request without a key.
+
+    It is the same for every run of the request, after a 5xx or a death too, and another one
+    when the key is used again after a day.
+    """
+    claim: IdempotencyKey | None = getattr(request, CLAIM, None)
+    if claim is None:
+        return None
+    # Not to be foretold from the number of a row.
+    digest = salted_hmac("accounts.idempotency", str(claim.pk), algorithm="sha256").digest()
+    return UUID(bytes=digest[:16], version=4)
 
 
 def prune(*, now: datetime | None = None) -> int:
@@ -158,15 +179,20 @@ def _answer(
 def _remember(claim: IdempotencyKey, response: HttpResponseBase) -> None:
     again = response.status_code >= 500 or response.status_code == 429
     if again or not isinstance(response, HttpResponse):
-        _forget(claim)
+        _release(claim)
         return
     _held(claim).update(
         status=response.status_code, headers=dict(response.items()), body=response.content
     )
 
 
-def _forget(claim: IdempotencyKey) -> None:
-    _held(claim).delete()
+def _release(claim: IdempotencyKey) -> None:
+    """Let the next request run at once, as after a death.
+
+    The row stays: what failed may have been made all the same, as when the database went away
+    after the commit, and the next run has to find it.
+    """
+    _held(claim).update(created_at=claim.created_at - ABANDONED_AFTER)
 
 
 def _replay(answered: IdempotencyKey) -> HttpResponse:

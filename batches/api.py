@@ -7,11 +7,12 @@ it. Methods that create or charge may be sent twice: see `accounts.idempotency`.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Prefetch, Q, QuerySet
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -27,7 +28,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.idempotency import idempotent
+from accounts.idempotency import id_of_work, idempotent
 from accounts.models import User
 from accounts.pagination import NewestFirst
 from batches import deliveries, intake, lifecycle, progress, storage
@@ -198,6 +199,11 @@ class BatchesView(ChargingView):
         images_given = request.data.get("images") if isinstance(request.data, dict) else None
         if isinstance(images_given, list):  # before each of too many is looked at
             lifecycle.refuse_too_many(user, len(images_given))
+        return _answer(request, once(request, partial(self._make, request)), status=201)
+
+    def _make(self, request: Request, uid: UUID) -> Batch:
+        """All that is asked for, or nothing."""
+        user = user_of(request)
         body = NewBatchSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         asked = body.validated_data
@@ -207,6 +213,7 @@ class BatchesView(ChargingView):
                 user,
                 registry.get(asked["tool"]),
                 asked["images"],
+                uid=uid,
                 settings=asked.get("settings"),
                 name=asked.get("name", ""),
                 sample=asked.get("sample", 0),
@@ -218,9 +225,7 @@ class BatchesView(ChargingView):
             )
             for wish in wishes:
                 deliveries.begin(batch, wish, follows=True)
-            if asked["start"]:
-                batch = lifecycle.start(batch)
-        return _answer(request, batch, status=201)
+            return lifecycle.start(batch) if asked["start"] else batch
 
 
 class BatchView(APIView):
@@ -429,6 +434,29 @@ def batch_of(request: Request, uid: UUID) -> Batch:
     """One's own batch, with its owner; somebody else's is not found."""
     own = Batch.objects.visible_to(user_of(request)).select_related("owner")
     return get_object_or_404(own, uid=uid)
+
+
+def once(request: Request, make: Callable[[UUID], Batch]) -> Batch:
+    """The batch that a request makes, also when an earlier run of the request has made it.
+
+    `make` gives the batch the id that it is called with, and makes all that belongs to it in
+    one transaction.
+    """
+    if made := made_before(request):
+        return made
+    try:
+        return make(id_of_work(request) or uuid4())
+    except IntegrityError:
+        if made := made_before(request):  # who was taken for dead was slow, and yet faster
+            return made
+        raise
+
+
+def made_before(request: Request) -> Batch | None:
+    """What a run of this request has made whose answer nobody wrote down: it has died."""
+    uid = id_of_work(request)
+    own = Batch.objects.visible_to(user_of(request)).select_related("owner")
+    return own.filter(uid=uid).first() if uid else None
 
 
 def wishes_of(user: User, asked: Mapping[str, Any]) -> list[deliveries.Wish]:

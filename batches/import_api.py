@@ -3,8 +3,10 @@
 import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import islice, zip_longest
 from typing import Any, NoReturn, cast
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -20,7 +22,7 @@ from rest_framework.response import Response
 from accounts.idempotency import idempotent
 from accounts.models import User
 from batches import deliveries, imports, intake, lifecycle, messages, progress, sheets
-from batches.api import FORM_OVERHEAD, ChargingView, wishes_of
+from batches.api import FORM_OVERHEAD, ChargingView, made_before, once, wishes_of
 from batches.models import Batch, Sheet
 from batches.serializers import BatchSerializer, NewBatchSerializer, batch_as_read
 from batches.sources import mapping
@@ -132,6 +134,8 @@ class ImportView(ChargingView):
 
         With ``dry_run`` nothing is kept: the answer says what would become of the rows.
         """
+        if made := made_before(request):
+            return _answer(request, made)
         user = cast("User", request.user)
         body = ImportFormSerializer(data=_members(request))
         body.is_valid(raise_exception=True)
@@ -147,12 +151,16 @@ class ImportView(ChargingView):
             _describe(sheet, seen, asked.get("mapping"), tool)
             if asked["dry_run"]:
                 return Response(_preview(sheet, seen, tool, asked))
-            batch = _begin(sheet, tool, asked, wishes)
+            batch = once(request, partial(_begin, sheet, tool, asked, wishes))
         finally:
             # What was refused, or only looked at, leaves nothing behind.
             sheets.forget_unused(sheet)
-        look = progress.of(batch, now=timezone.now())
-        return Response(batch_as_read(batch, look, request), status=201)
+        return _answer(request, batch)
+
+
+def _answer(request: Request, batch: Batch) -> Response:
+    look = progress.of(batch, now=timezone.now())
+    return Response(batch_as_read(batch, look, request), status=201)
 
 
 def _members(request: Request) -> Any:
@@ -236,7 +244,11 @@ def _preview(
 
 
 def _begin(
-    sheet: Sheet, tool: Tool, asked: Mapping[str, Any], wishes: Iterable[deliveries.Wish]
+    sheet: Sheet,
+    tool: Tool,
+    asked: Mapping[str, Any],
+    wishes: Iterable[deliveries.Wish],
+    uid: UUID,
 ) -> Batch:
     """The batch. Raises `ValidationError` that names rows and columns where rows are wrong."""
     try:
@@ -245,6 +257,7 @@ def _begin(
                 sheet.owner,
                 tool,
                 sheet,
+                uid=uid,
                 settings=asked.get("settings"),
                 name=asked.get("name", ""),
                 sample=asked.get("sample", 0),

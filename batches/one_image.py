@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
@@ -19,13 +20,17 @@ def start(
     *,
     settings: Mapping[str, Any] | None = None,
     reuse: bool = True,
+    uid: UUID | None = None,
 ) -> Item:
     """Hold the credits of one image and let it run; its item, with its batch.
 
-    Raises what `lifecycle.create` and `lifecycle.start` raise; then nothing is stored.
+    Raises what `lifecycle.create` (which says what a `uid` is for) and `lifecycle.start` raise;
+    then nothing is stored.
     """
     with transaction.atomic():
-        batch = lifecycle.create(owner, tool, [row], settings=settings, single=True, reuse=reuse)
+        batch = lifecycle.create(
+            owner, tool, [row], settings=settings, single=True, reuse=reuse, uid=uid
+        )
         batch = lifecycle.start(batch)
     item = batch.items.get()
     item.batch = batch

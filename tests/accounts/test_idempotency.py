@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.accounts.urls")]
 @pytest.fixture(autouse=True)
 def nothing_ran():
     urls.ran.clear()
+    urls.ids.clear()
     yield
     urls.meanwhile.clear()
 
@@ -97,7 +98,12 @@ class TestReplay:
         assert send(client, {"do": do}).status_code == status
 
         assert len(urls.ran) == 2
-        assert not IdempotencyKey.objects.exists()
+        assert IdempotencyKey.objects.get().status is None
+
+    def test_what_failed_on_our_side_keeps_its_key(self, client):
+        send(client, {"do": "fail"})
+
+        assert send(client, {"do": "it"}).json()["code"] == "idempotency_mismatch"
 
     def test_somebody_who_is_not_let_in_leaves_no_trace(self, api):
         assert send(api).status_code == 401
@@ -272,6 +278,27 @@ class TestInFlight:
 
         row = IdempotencyKey.objects.get()
         assert (row.status, row.created_at) == (None, taken_over)
+
+    def test_what_is_made_has_the_same_id_in_each_run_of_one_request(self, client):
+        send(client, {"do": "fail"})
+        send(client, {"do": "fail"})
+        IdempotencyKey.objects.update(created_at=timezone.now() - idempotency.ABANDONED_AFTER)
+        send(client, {"do": "fail"})
+
+        assert len(urls.ids) == 3
+        assert len(set(urls.ids)) == 1
+
+    def test_and_another_one_in_another_request(self, client, bob):
+        send(client)
+        send(client, key="other")
+        IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(hours=24))
+        send(client)
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {create_key(bob, name='Laptop')[1]}")
+        send(client)
+        send(client, key=None)
+
+        assert len(set(urls.ids)) == 5
+        assert urls.ids[-1] is None
 
     def test_an_abandoned_request_with_another_body_is_still_another_request(self, client):
         send(client, {"do": "one"})

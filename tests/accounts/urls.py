@@ -8,11 +8,14 @@ from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.idempotency import idempotent
+from accounts.idempotency import id_of_work, idempotent
 from credits.ledger import InsufficientCredits
 
 ran = []
 """One line for every time that the work was done."""
+
+ids = []
+"""The ids that these runs would have given to what they make."""
 
 meanwhile = []
 """What happens while the work is done; emptied by whoever filled it."""
@@ -34,6 +37,7 @@ class Work(APIView):
     @idempotent
     def post(self, request, number=None):
         ran.append(number)
+        ids.append(id_of_work(request))
         turn = len(ran)
         for happen in meanwhile:
             happen()
