@@ -4,9 +4,7 @@ What the verbs refuse comes out as it was raised; the site's exception handler m
 it. Methods that create or charge may be sent twice: see `accounts.idempotency`.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -31,7 +29,7 @@ from rest_framework.views import APIView
 from accounts.idempotency import id_of_work, idempotent
 from accounts.models import User
 from accounts.pagination import NewestFirst
-from batches import deliveries, intake, lifecycle, progress, storage
+from batches import deliveries, etags, intake, lifecycle, progress, storage
 from batches.exports import archive
 from batches.models import Batch, Item, Original, Result
 from batches.names import split_name
@@ -50,6 +48,7 @@ from batches.serializers import (
     UploadFormSerializer,
     UploadSerializer,
     batch_as_read,
+    beside_of,
 )
 from batches.states import ItemState
 from credits import ledger
@@ -239,12 +238,18 @@ class BatchView(APIView):
     def get(self, request: Request, uid: UUID) -> Response:
         """The batch, or 304 when it stands as the ``ETag`` in ``If-None-Match`` says."""
         batch = batch_of(request, uid)
-        read = batch_as_read(batch, progress.of(batch, now=timezone.now()), request)
-        headers = {"ETag": _etag(read), "Cache-Control": "private, no-cache"}
         known = parse_etags(request.headers.get("If-None-Match", ""))
-        if "*" in known or headers["ETag"].removeprefix("W/") in {
-            tag.removeprefix("W/") for tag in known
-        }:
+        # Looked at before the items are counted: what changes in between is nothing to remember.
+        mark = etags.mark_of(batch, *beside_of(batch, request)) if known else None
+        tag = etags.remembered(mark) if mark else None
+        read = None
+        if tag is None or not _has(known, tag):
+            read = batch_as_read(batch, progress.of(batch, now=timezone.now()), request)
+            tag = etags.of(read)
+            if mark:
+                etags.remember(mark, tag)
+        headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+        if read is None or _has(known, tag):
             return Response(status=304, headers=headers)
         return Response(read, headers=headers)
 
@@ -528,11 +533,9 @@ def _refuse_foreign(batch: Batch, items: Sequence[UUID]) -> None:
         raise serializers.ValidationError({"items": errors})
 
 
-def _etag(read: dict[str, Any]) -> str:
-    """Weak, because the guess of the time left changes while nothing happens."""
-    steady = {name: value for name, value in read.items() if name != "eta_seconds"}
-    digest = hashlib.sha256(json.dumps(steady, default=str).encode()).hexdigest()
-    return f'W/"{digest[:32]}"'
+def _has(known: Collection[str], tag: str) -> bool:
+    """Whether one of the tags that somebody sent names this answer, compared weakly."""
+    return "*" in known or tag.removeprefix("W/") in {one.removeprefix("W/") for one in known}
 
 
 def _thumbnail(alias: str, key: str, name: str) -> HttpResponseBase:

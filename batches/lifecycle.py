@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 from django.conf import settings as site
 from django.db import transaction
 from django.db.models import F, Max, Min, Q, Sum
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -646,7 +647,8 @@ def put_back(item: Item, code: str, params: Mapping[str, Any], **fields: Any) ->
         lease_until=None,
         rung_at=None,
         attempt=F("attempt") + 1,
-        # Nobody but the claim's holder writes it; the claim itself was the last change of state.
+        # Nobody but the claim's holder writes it; the claim itself was the last change of state,
+        # or a hold after all, moments later.
         history=_history(item, code, params, started_at=item.changed_at, ended_at=timezone.now()),
         **fields,
     )
@@ -680,7 +682,8 @@ def hold_after_all(item: Item, price: int) -> bool:
         ledger.lock(item.batch.owner_id)
         _refuse_over_cap(item.batch, price)
         mine = Item.objects.filter(pk=item.pk, token=item.token)
-        if not mine.update(held_price=price, twin_of=None, reused_from=None):
+        fields = {"held_price": price, "twin_of": None, "reused_from": None}
+        if not mine.update(changed_at=Now(), **fields):
             return False
         hold = ledger.hold(
             item.batch.owner,

@@ -407,6 +407,11 @@ def batch_as_read(batch: Batch, progress: Progress, request: Request) -> dict[st
     return read
 
 
+def beside_of(batch: Batch, request: Request) -> tuple[str, ...]:
+    """What `batch_as_read` depends on beside the batch and its items."""
+    return request.build_absolute_uri("/"), _notice(batch) or ""
+
+
 def _notice(batch: Batch) -> str | None:
     """What the tool says of these settings, if anything."""
     try:

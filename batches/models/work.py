@@ -7,6 +7,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -178,7 +179,7 @@ class ItemQuerySet(models.QuerySet["Item"]):
             # another transaction's lock would not look again: two workers would win one claim.
             raise TypeError("A move through a join does not compare with what is there.")
         return self.filter(state__in=leading_to(to, ITEM_MOVES)).update(
-            state=to, changed_at=timezone.now(), **fields
+            state=to, changed_at=Now(), **fields
         )
 
 
@@ -213,6 +214,7 @@ class Item(models.Model):
     """Complete and validated: the batch's settings with this image's own on top."""
     state = models.CharField(max_length=10, choices=ItemState.choices, default=ItemState.PENDING)
     changed_at = models.DateTimeField(default=timezone.now, editable=False)
+    """Whatever moves a batch's counts and credits moves this too, by the database's own clock."""
 
     attempt = models.PositiveIntegerField(default=0)
     """How often it was begun or begun again; people see it."""
@@ -273,6 +275,7 @@ class Item(models.Model):
         ]
         indexes = [
             models.Index(fields=["batch", "state", "position"], name="item_by_state"),
+            models.Index(fields=["batch", "changed_at"], name="item_by_change"),
             models.Index(
                 fields=["lease_until"], condition=Q(state__in=sorted(IN_HAND)), name="item_in_hand"
             ),

@@ -20,6 +20,7 @@ from unittest import mock
 import pytest
 from django.db import connection, transaction
 from django.db.models import Q
+from django.test import RequestFactory
 from django.utils import timezone
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
@@ -30,11 +31,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from accounts.models import User
-from batches import audit, fetch, lifecycle, pipeline, storage
+from batches import audit, etags, fetch, lifecycle, pipeline, progress, storage
 from batches.models import Batch, Item, ItemQuerySet
 from batches.reconcile import reconcile
+from batches.serializers import batch_as_read
 from batches.sources.base import Row
 from batches.states import IN_HAND, ON_HOLD, OPEN, RETRYABLE, BatchState, ItemState
 from credits import audit as credits_audit
@@ -726,6 +729,32 @@ def test_random_stories_leave_money_and_items_in_order(story):
             break
 
     assert not short, f"These things happened too rarely to prove anything: {short}"
+
+
+class ReadStory(Story):
+    """A story in which somebody looks at every batch after each step."""
+
+    def __init__(self):
+        self.tags: dict[str | None, str] = {}
+        super().__init__()
+
+    @invariant()
+    def a_mark_stands_for_one_answer(self):
+        request = Request(RequestFactory().get("/"))
+        for batch in Batch.objects.all():
+            mark = etags.mark_of(batch)
+            tag = etags.of(batch_as_read(batch, progress.of(batch, now=None), request))
+            assert mark
+            assert self.tags.setdefault(mark, tag) == tag
+        HITS["answers"] = max(HITS["answers"], len(set(self.tags.values())))
+
+
+def test_whatever_moves_an_answer_moves_the_mark_that_it_is_known_by(story, monkeypatch):
+    monkeypatch.setattr(etags, "SETTLED_AFTER", timedelta(seconds=-1))  # nobody else is here
+
+    tell(type("ReadStory", (ReadStory,), dict(vars(story))), stories=1, steps=40)
+
+    assert HITS["answers"] > 15
 
 
 # --- Tests of the test ----------------------------------------------------------------
