@@ -14,6 +14,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from accounts.models import KEY_START, READ, RUN, SHOWN_CHARACTERS, ApiKey, User, digest_of
+from accounts.plans import plan_for
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # which itself imports what the settings name here
@@ -31,6 +32,16 @@ class ScopeMissing(exceptions.PermissionDenied):
     def __init__(self, scope: str) -> None:
         super().__init__(str(self.default_detail).format(scope=scope))
         self.extra = {"scope": scope}
+
+
+class ApiNotEnabled(exceptions.PermissionDenied):
+    """The key is good, but the plan of its account has no API."""
+
+    default_code = "api_not_enabled"
+    default_detail = _(
+        "The plan of this account does not include the API, so its keys open nothing. "
+        "Change the plan, or use the pages of this site."
+    )
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -63,10 +74,12 @@ class HasScope(BasePermission):
     """Signed-in people may do what pages let them; keys need ``read``, or ``run`` to change."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:  # noqa: ARG002
-        """False for strangers (401); raises ``ScopeMissing`` (403) for keys that fall short."""
+        """False for strangers (401); raises a 403 for keys that fall short, and says why."""
         if not request.user.is_authenticated:
             return False
         if isinstance(request.auth, ApiKey):
+            if not plan_for(request.user).api:
+                raise ApiNotEnabled
             scope = READ if request.method in SAFE_METHODS else RUN
             if not request.auth.allows(scope):
                 raise ScopeMissing(scope)

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from django.conf import settings
 from django.utils.translation import gettext as _
-from rest_framework.exceptions import APIException, ParseError, ValidationError
+from rest_framework.exceptions import APIException, ParseError, Throttled, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.permissions import SAFE_METHODS
@@ -18,7 +18,8 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from accounts import limits
+from accounts import limits, plans
+from accounts.models import ApiKey
 from studio.middleware import RATE_LIMIT
 
 if TYPE_CHECKING:
@@ -96,10 +97,11 @@ class JsonAlways(BaseContentNegotiation):
 
 
 class HourlyLimit(BaseThrottle):
-    """So many reads and so many writes in each full hour, per user (per address for strangers).
+    """So many reads and so many writes in each full hour, as the plan says.
 
-    The counts live in Valkey, so that all web processes share them. When Valkey is away
-    nobody is counted and everybody is let in.
+    Counted for each key, for each person who is signed in, and for strangers by network. The
+    counts live in Valkey, so that all web processes share them. When Valkey is away nobody is
+    counted and everybody is let in.
     """
 
     def __init__(self) -> None:
@@ -107,11 +109,13 @@ class HourlyLimit(BaseThrottle):
 
     def allow_request(self, request: Request, view: "APIView") -> bool:  # noqa: ARG002
         """Count the request; False when it is one too many (429)."""
-        reads = request.method in SAFE_METHODS
-        limit = settings.API_READS_PER_HOUR if reads else settings.API_WRITES_PER_HOUR
         user = request.user
-        who = user.pk if user.is_authenticated else limits.network_of(request._request)
-        counted = limits.count("reads" if reads else "writes", who)
+        plan = plans.plan_for(user) if user.is_authenticated else plans.STANDARD
+        if request.method in SAFE_METHODS:
+            what, limit = "reads", plan.api_reads_per_hour
+        else:
+            what, limit = "writes", plan.api_writes_per_hour
+        counted = limits.count(what, _who(request))
         if counted is None:
             return True
         self._reset = counted.reset
@@ -123,6 +127,26 @@ class HourlyLimit(BaseThrottle):
     def wait(self) -> float:
         """Seconds until the next hour begins."""
         return float(self._reset)
+
+
+def count_refused(request: Request, view: "APIView") -> Throttled | None:
+    """Count a request that was refused before REST framework would; the 429 of one too many.
+
+    Else strangers could try keys without a limit.
+    """
+    if hasattr(request._request, RATE_LIMIT):
+        return None
+    limit = HourlyLimit()
+    return None if limit.allow_request(request, view) else Throttled(limit.wait())
+
+
+def _who(request: Request) -> str:
+    """Whose requests are counted together."""
+    if isinstance(request.auth, ApiKey):
+        return f"key:{request.auth.pk}"
+    if request.user.is_authenticated:
+        return f"user:{request.user.pk}"
+    return f"network:{limits.network_of(request._request)}"
 
 
 def _refuse_constant(name: str) -> NoReturn:

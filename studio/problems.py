@@ -28,6 +28,7 @@ from batches.google import SheetError
 from batches.sources.tables import TableError
 from credits.ledger import InsufficientCredits
 from studio import failures
+from studio.api import count_refused
 from studio.failures import API
 from studio.middleware import current_request_id
 from tools.base import SettingsInvalid
@@ -90,6 +91,8 @@ def problem(
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     """Turn whatever a view of the API raised into an answer; REST framework calls it."""
     headers: dict[str, str] = {}
+    if isinstance(error, exceptions.NotAuthenticated | exceptions.PermissionDenied):
+        error = count_refused(context["request"], context["view"]) or error
     body = _known(error, headers)
     if body is None:
         request = context.get("request")

@@ -246,7 +246,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024  # of JSON and form fields; files
 WELCOME_CREDITS = env.int("STUDIO_WELCOME_CREDITS", default=25)
 
 # --- API ------------------------------------------------------------------------------
-API_READS_PER_HOUR = env.int("STUDIO_API_READS_PER_HOUR", default=60_000)
+API_READS_PER_HOUR = env.int("STUDIO_API_READS_PER_HOUR", default=50_000)
 API_WRITES_PER_HOUR = env.int("STUDIO_API_WRITES_PER_HOUR", default=5_000)
 RUN_WAITS = env.int("STUDIO_RUN_WAITS", default=8)  # requests of one process that wait for an image
 REST_FRAMEWORK = {
