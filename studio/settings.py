@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
+    "corsheaders",
     "csp",
     "django_htmx",
     "django_rq",
@@ -62,6 +63,7 @@ MIDDLEWARE = [
     "studio.middleware.RateLimitMiddleware",
     "studio.middleware.PolicyMiddleware",
     "csp.middleware.CSPMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -248,6 +250,19 @@ WELCOME_CREDITS = env.int("STUDIO_WELCOME_CREDITS", default=25)
 # --- API ------------------------------------------------------------------------------
 API_READS_PER_HOUR = env.int("STUDIO_API_READS_PER_HOUR", default=50_000)
 API_WRITES_PER_HOUR = env.int("STUDIO_API_WRITES_PER_HOUR", default=5_000)
+# Programs in browsers at these addresses may read answers; none may send somebody's session.
+CORS_ALLOWED_ORIGINS: list[str] = env.list("STUDIO_CORS_ORIGINS", default=[])
+CORS_URLS_REGEX = r"^/api/v1/"
+CORS_ALLOW_HEADERS = [
+    *("authorization", "content-type", "idempotency-key", "if-none-match"),
+    *("if-range", "range", "x-request-id"),
+]
+CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "DELETE", "OPTIONS"]
+CORS_EXPOSE_HEADERS = [
+    *("Content-Disposition", "ETag", "Idempotent-Replayed", "Location"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"),
+    *("X-Credits-Charged", "X-Credits-Remaining", "X-Request-Id"),
+]
 RUN_WAITS = env.int("STUDIO_RUN_WAITS", default=8)  # requests of one process that wait for an image
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
