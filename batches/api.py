@@ -4,17 +4,21 @@ What the verbs refuse comes out as it was raised; the site's exception handler m
 it. Methods that create or charge may be sent twice: see `accounts.idempotency`.
 """
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, transaction
 from django.db.models import Prefetch, Q, QuerySet
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from django.utils.datastructures import MultiValueDict
 from django.utils.http import parse_etags
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
@@ -70,17 +74,24 @@ class ByPosition(NewestFirst):
 class ChargingView(APIView):
     """A view whose POST may cost credits, now or later, and says what is left."""
 
+    charged = 0
+    """Credits that this request was charged. Most only set some aside: those are charged image
+    by image, as results arrive."""
+    _knows_who = False
+
+    def perform_authentication(self, request: Request) -> None:
+        """Note that somebody was let in; who was refused before that is not asked for again."""
+        super().perform_authentication(request)
+        self._knows_who = request.user.is_authenticated
+
     def finalize_response(
         self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
     ) -> Any:
-        """Add ``X-Credits-Charged`` and ``X-Credits-Remaining``; a replay keeps its own.
-
-        These calls set credits aside. They are charged image by image, as results arrive.
-        """
+        """Add ``X-Credits-Charged`` and ``X-Credits-Remaining``; a replay keeps its own."""
         answer = super().finalize_response(request, cast("Response", response), *args, **kwargs)
-        known = request.method == "POST" and request.user.is_authenticated
+        known = request.method == "POST" and self._knows_who
         if known and "X-Credits-Remaining" not in answer:
-            answer["X-Credits-Charged"] = "0"
+            answer["X-Credits-Charged"] = str(self.charged)
             answer["X-Credits-Remaining"] = str(ledger.balance(user_of(request)).available)
         return answer
 
@@ -95,9 +106,7 @@ class UploadsView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse what is announced as too long before anybody reads it."""
-        announced = int(request.META.get("CONTENT_LENGTH") or 0)
-        if announced > settings.IMAGE_MAX_BYTES + FORM_OVERHEAD:
-            _refuse_by_length(announced)
+        refuse_announced(request)
         super().initial(request, *args, **kwargs)
 
     @extend_schema(
@@ -113,9 +122,7 @@ class UploadsView(APIView):
             raise serializers.ValidationError(
                 {"file": [_("Send one file, in a form field called “file”.")]}, code="required"
             )
-        file = files[0]
-        _refuse_by_length(file.size)
-        original, new = intake.receive(user_of(request), file.read(), name=file.name)
+        original, new = received(request, files[0])
         read = UploadSerializer(original, context={"request": request}).data
         return Response(read, status=201 if new else 200)
 
@@ -140,7 +147,7 @@ class UploadFileView(APIView):
     )
     def get(self, request: Request, uid: UUID) -> HttpResponseBase:
         """The picture as it was sent, or upright and in sRGB where it was not."""
-        download = _query(request, DownloadSerializer)["download"]
+        download = query_of(request, DownloadSerializer)["download"]
         return archive.original_response(_upload(request, uid), download=download)
 
 
@@ -171,7 +178,7 @@ class BatchesView(ChargingView):
     )
     def get(self, request: Request) -> Response:
         """The user's batches, newest first."""
-        wanted = _query(request, BatchFilterSerializer)
+        wanted = query_of(request, BatchFilterSerializer)
         batches = Batch.objects.visible_to(user_of(request)).many()
         if "status" in wanted:
             batches = batches.filter(state__in=wanted["status"])
@@ -267,8 +274,8 @@ class BatchItemsView(APIView):
     def get(self, request: Request, uid: UUID) -> Response:
         """The batch's images in their order."""
         batch = batch_of(request, uid)
-        wanted = _query(request, ItemFilterSerializer).get("state", [])
-        items = _readable(batch.items.all())
+        wanted = query_of(request, ItemFilterSerializer).get("state", [])
+        items = readable(batch.items.all())
         if wanted:
             states = [state for state, word in ITEM_WORDS.items() if word in wanted]
             chosen = Q(state__in=states)
@@ -388,7 +395,7 @@ class ItemView(APIView):
     @extend_schema(operation_id="items_read", responses=ItemSerializer)
     def get(self, request: Request, uid: UUID) -> Response:
         """One image of a batch."""
-        item = get_object_or_404(_readable(Item.objects.visible_to(user_of(request))), uid=uid)
+        item = get_object_or_404(readable(Item.objects.visible_to(user_of(request))), uid=uid)
         return Response(ItemSerializer(item, context={"request": request}).data)
 
 
@@ -402,7 +409,7 @@ class ItemResultView(APIView):
     )
     def get(self, request: Request, uid: UUID) -> HttpResponseBase:
         """The file that came out, the first one unless another position is asked for."""
-        wanted = _query(request, ResultChoiceSerializer)
+        wanted = query_of(request, ResultChoiceSerializer)
         result = _result(request, uid, wanted["position"])
         return archive.file_response(result, download=wanted["download"])
 
@@ -417,7 +424,7 @@ class ItemThumbnailView(APIView):
     )
     def get(self, request: Request, uid: UUID) -> HttpResponseBase:
         """A small WebP of the result."""
-        result = _result(request, uid, _query(request, ResultChoiceSerializer)["position"])
+        result = _result(request, uid, query_of(request, ResultChoiceSerializer)["position"])
         if not result.thumbnail_key:
             raise NotFound(_("A text has no thumbnail."))
         return _thumbnail(storage.RESULTS, result.thumbnail_key, result.item.name)
@@ -488,14 +495,14 @@ def _result(request: Request, uid: UUID, position: int) -> Result:
     return result
 
 
-def _readable(items: QuerySet[Item]) -> QuerySet[Item]:
+def readable(items: QuerySet[Item]) -> QuerySet[Item]:
     """The items with all that their shape needs, in a fixed number of queries."""
     ordered = Result.objects.order_by("position")
     items = items.select_related("connection")
     return items.prefetch_related(Prefetch("results", queryset=ordered))
 
 
-def _query(request: Request, kind: type[serializers.Serializer]) -> dict[str, Any]:
+def query_of(request: Request, kind: type[serializers.Serializer]) -> dict[str, Any]:
     """What the address asks for, validated."""
     asked = kind(data=request.query_params.dict())
     asked.is_valid(raise_exception=True)
@@ -543,9 +550,47 @@ def _thumbnail(alias: str, key: str, name: str) -> HttpResponseBase:
     return archive.picture_response(alias, key, content_type="image/webp", name=f"{stem}.webp")
 
 
+def refuse_announced(request: Request) -> None:
+    """Raise ``ImageRefused`` for a form that can't but hold too large a file, before it is read."""
+    announced = int(request.META.get("CONTENT_LENGTH") or 0)
+    if announced > settings.IMAGE_MAX_BYTES + FORM_OVERHEAD:
+        _refuse_by_length(announced)
+
+
+def received(request: Request, file: UploadedFile) -> tuple[Original, bool]:
+    """The picture in a form's file, and whether it is new. Raises ``ImageRefused``."""
+    _refuse_by_length(file.size or 0)
+    return intake.receive(user_of(request), file.read(), name=file.name or "")
+
+
+def members_of(request: Request, *, objects: Collection[str]) -> Any:
+    """The body's members; a form has one value of each name, and these as texts of JSON.
+
+    Raises ``ValidationError`` for what was sent more than once.
+    """
+    data = request.data
+    if not isinstance(data, MultiValueDict):
+        return data
+    if twice := [name for name, values in data.lists() if len(values) > 1]:
+        raise serializers.ValidationError(
+            {twice[0]: [_("This was sent more than once.")]}, code="repeated"
+        )
+    members: dict[str, Any] = data.dict()
+    for name in members.keys() & objects:
+        with suppress(ValueError, TypeError, RecursionError):
+            # What is no JSON stays as it is, and is refused as a text where an object belongs.
+            members[name] = json.loads(members[name], parse_constant=_refuse_constant)
+    return members
+
+
 def _refuse_by_length(size: int) -> None:
     """Raise ``ImageRefused`` for a file that need not be looked at."""
     try:
         images.check_bytes(size)
     except images.ImageProblem as problem:
         raise intake.ImageRefused(problem.code, problem.params) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Python takes ``NaN`` and its kin for JSON, databases don't."""
+    raise ValueError(name)

@@ -1,16 +1,13 @@
 """``POST batches/import``: a batch out of a spreadsheet, or a look at what would become of one."""
 
-import json
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from itertools import islice, zip_longest
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
-from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -22,7 +19,7 @@ from rest_framework.response import Response
 from accounts.idempotency import idempotent
 from accounts.models import User
 from batches import deliveries, imports, intake, lifecycle, messages, progress, sheets
-from batches.api import FORM_OVERHEAD, ChargingView, made_before, once, wishes_of
+from batches.api import FORM_OVERHEAD, ChargingView, made_before, members_of, once, wishes_of
 from batches.models import Batch, Sheet
 from batches.serializers import BatchSerializer, NewBatchSerializer, batch_as_read
 from batches.sources import mapping
@@ -137,7 +134,7 @@ class ImportView(ChargingView):
         if made := made_before(request):
             return _answer(request, made)
         user = cast("User", request.user)
-        body = ImportFormSerializer(data=_members(request))
+        body = ImportFormSerializer(data=members_of(request, objects=OBJECTS))
         body.is_valid(raise_exception=True)
         asked = body.validated_data
         tool = registry.get(asked["tool"])
@@ -161,24 +158,6 @@ class ImportView(ChargingView):
 def _answer(request: Request, batch: Batch) -> Response:
     look = progress.of(batch, now=timezone.now())
     return Response(batch_as_read(batch, look, request), status=201)
-
-
-def _members(request: Request) -> Any:
-    """The body's members; a form has texts in place of objects, and one value of each name."""
-    data = request.data
-    if not isinstance(data, MultiValueDict):
-        return data
-    if twice := [name for name, values in data.lists() if len(values) > 1]:
-        raise ValidationError({twice[0]: [_("This was sent more than once.")]}, code="repeated")
-    members: dict[str, Any] = data.dict()
-    for name in OBJECTS & members.keys():
-        with suppress(ValueError, RecursionError):  # no JSON stays a text, and is refused as one
-            members[name] = json.loads(members[name], parse_constant=_refuse_constant)
-    return members
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
 
 
 def _describe(

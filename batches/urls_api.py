@@ -1,8 +1,8 @@
-"""Addresses under ``/api/v1/`` of uploads, batches and items."""
+"""Addresses under ``/api/v1/`` of uploads, batches, items and single images."""
 
 from django.urls import path
 
-from batches import api, deliveries_api, import_api, webhooks_api
+from batches import api, deliveries_api, import_api, run_api, webhooks_api
 
 urlpatterns = [
     path("uploads", api.UploadsView.as_view(), name="uploads"),
@@ -56,6 +56,7 @@ urlpatterns = [
         deliveries_api.DeliveryFileView.as_view(),
         name="delivery-file",
     ),
+    path("run/<slug:slug>", run_api.RunView.as_view(), name="run"),
     path("items/<uuid:uid>", api.ItemView.as_view(), name="item"),
     path("items/<uuid:uid>/result", api.ItemResultView.as_view(), name="item-result"),
     path(
