@@ -62,9 +62,14 @@ def start(worker_env) -> Iterator[Callable[..., subprocess.Popen]]:
 
 
 @pytest.fixture
-def web(worker_env) -> Iterator[Callable[..., int]]:
+def servers() -> dict[int, subprocess.Popen]:
+    """The web servers of this test, by their ports."""
+    return {}
+
+
+@pytest.fixture
+def web(worker_env, servers) -> Iterator[Callable[..., int]]:
     """Start the web server as `make run` does, and give its port once it answers."""
-    started = []
 
     def launch(**env: str) -> int:
         port = free_port()
@@ -74,7 +79,7 @@ def web(worker_env) -> Iterator[Callable[..., int]]:
             [sys.executable, "-m", *line.split(), "--chdir", str(settings.BASE_DIR)],
             env={**worker_env, **env},
         )
-        started.append(server)
+        servers[port] = server
 
         def answers() -> bool:
             assert server.poll() is None
@@ -89,7 +94,7 @@ def web(worker_env) -> Iterator[Callable[..., int]]:
         return port
 
     yield launch
-    for server in started:
+    for server in servers.values():
         server.terminate()
         server.wait()
 
