@@ -6,14 +6,19 @@ it is for.
 
 import uuid
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.urls import get_resolver, reverse
+from django.db import transaction
+from django.urls import get_resolver, include, path, reverse
 from django.utils import timezone
+from rest_framework.test import APIClient
+from rest_framework.views import APIView
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, User
 from batches import storage, webhooks
 from batches.models import Batch, Delivery, Original, Parcel, Result
 from batches.states import BatchState, ItemState
@@ -109,29 +114,56 @@ TABLE = {
 }
 
 
-def routes() -> set[tuple[str, str]]:
-    """Every route of `/api/v1/` with every method that its view has."""
+PAGES: set[tuple[str, str]] = set()
+"""Pages below `/api/` that people read: `tests/pages.py` asks for them."""
+
+
+def routes(patterns=None) -> set[tuple[str, str]]:
+    """Every route below `/api/` with every method that its view has.
+
+    Names are those of `/api/v1/`, or else begin with their namespace and a colon.
+    """
     found = set()
-    (api,) = [
-        resolver
-        for resolver in get_resolver().url_patterns
-        if getattr(resolver, "namespace", None) == "api"
-    ]
 
-    def walk(patterns):
+    def walk(patterns, path, space):
         for pattern in patterns:
+            here = path + str(pattern.pattern)
             if hasattr(pattern, "url_patterns"):
-                walk(pattern.url_patterns)
-                continue
-            view = pattern.callback.cls
-            found.update((pattern.name, name) for name in METHODS if hasattr(view, name))
+                walk(pattern.url_patterns, here, pattern.namespace or space)
+            elif here.startswith("api/"):
+                name = pattern.name if space == "api" else f"{space}:{pattern.name}"
+                view = getattr(pattern.callback, "cls", None)
+                methods = [method for method in METHODS if hasattr(view, method)]
+                found.update((name, method) for method in methods or ["page"])
 
-    walk(api.url_patterns)
+    walk(get_resolver().url_patterns if patterns is None else patterns, "", "")
     return found
 
 
 def test_every_route_is_in_the_table():
-    assert routes() == set(TABLE)
+    assert routes() == set(TABLE) | PAGES
+
+
+def test_a_route_that_nobody_has_judged_is_seen_wherever_it_is():
+    class New(APIView):
+        def get(self, request): ...
+        def delete(self, request): ...
+
+    view = New.as_view()
+    added = [
+        path("api/new", view, name="one"),
+        path("api/", include(([path("v2/<slug:x>/", view, name="two")], "v2"))),
+        path("api/v1/", include(([path("three", view, name="three")], "api"))),
+        path("api/plain", lambda request: None, name="four"),
+        path("elsewhere", view, name="five"),
+    ]
+
+    found = routes([*get_resolver().url_patterns, *added]) - routes()
+
+    assert found == {
+        *((name, method) for name in (":one", "v2:two", "three") for method in ("get", "delete")),
+        (":four", "page"),
+    }
 
 
 @pytest.fixture
@@ -157,7 +189,12 @@ def objects(alice):
     bare_item(batch, position=1, state=ItemState.FAILED)
     bare_item(batch, position=2)
     Result.objects.create(
-        item=done, key=key, thumbnail_key=key, format="png", bytes=1, sha256="0" * 64
+        item=done,
+        key=key,
+        thumbnail_key=key,
+        format="png",
+        bytes=len(picture()),
+        sha256="0" * 64,
     )
     webhook = webhooks.register(alice, url="https://a.io/", events=["batch.finished"])
     delivery = Delivery.objects.create(
@@ -179,96 +216,118 @@ def objects(alice):
     }
 
 
-@pytest.fixture(params=sorted(TABLE), ids=" ".join)
-def ask(request, objects):
-    """One route: its row in the table, its method, and a function that asks as somebody."""
-    name, method = request.param
-    route = TABLE[request.param]
-    objects["batch"].state = route.state
-    objects["batch"].save()
-    thing = objects.get(route.of)
-    address = reverse(f"api:{name}", args=[getattr(thing, "uid", thing)] if thing else [])
-
-    def ask(client):
-        response = getattr(client, method)(address + route.query, **route.body())
-        if response.streaming:
-            response.close()
-        return response
-
-    return route, method, ask
+def address_of(name: str, objects) -> str:
+    """Where a route is, with Alice's thing in its address."""
+    of = next(route.of for (known, _method), route in TABLE.items() if known == name)
+    thing = objects.get(of)
+    args = [getattr(thing, "uid", thing)] if thing else []
+    return reverse(name.removeprefix(":") if ":" in name else f"api:{name}", args=args)
 
 
-def code_of(response) -> str:
-    return response.json()["code"]
+def ended(user, **fields):
+    """A client whose key was good until just now."""
+    client = clients.with_key(user)
+    ApiKey.objects.filter(user=user).update(**fields)
+    return client
 
 
-def test_the_owner_may(ask, alice):
-    route, _method, as_ = ask
-
-    assert as_(clients.with_key(alice)).status_code == route.status
-
-
-def test_a_stranger_may_not(ask, api):
-    route, _method, as_ = ask
-
-    response = as_(api)
-
-    assert response.status_code == (200 if route.open else 401)
-    if not route.open:
-        assert code_of(response) == "not_authenticated"
+def switched_off(user, client):
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    return client
 
 
-def test_somebody_else_finds_nothing(ask, bob):
-    route, _method, as_ = ask
-
-    response = as_(clients.with_key(bob))
-
-    if route.of and not route.open and not route.shared:
-        assert (response.status_code, code_of(response)) == (404, "not_found")
-        assert Batch.objects.get().state == route.state
-    else:
-        assert response.status_code == route.status
+def with_csrf(user):
+    client = clients.with_session(user)
+    client.cookies["csrftoken"] = "a" * 32
+    client.credentials(HTTP_X_CSRFTOKEN="a" * 32)
+    return client
 
 
-def test_staff_find_nothing_either(ask, staff):
-    route, _method, as_ = ask
-
-    response = as_(clients.with_key(staff))
-
-    if route.of and not route.open and not route.shared:
-        assert (response.status_code, code_of(response)) == (404, "not_found")
-        assert Batch.objects.get().state == route.state
+NOBODY = (401, "not_authenticated")
+NOT_FOUND = (404, "not_found")
+NO_SCOPE = (403, "scope_missing")
 
 
-def test_a_key_without_the_scope_may_not(ask, alice):
-    route, method, as_ = ask
-    other = "run" if method == "get" else "read"
+def roles(route: Route, method: str, alice, bob, staff) -> dict[str, tuple[Callable, Any]]:
+    """Who asks, and what each is answered: the status, with the code where it is a refusal."""
+    good = (route.status, None)
+    writes = method != "get"
+    stranger = good if route.open else NOBODY
+    other = NOT_FOUND if route.of and not (route.open or route.shared) else good
+    return {
+        "stranger": (APIClient, stranger),
+        "owner": (lambda: clients.with_key(alice), good),
+        "owner's session": (lambda: with_csrf(alice), good),
+        "owner's session without a CSRF token": (
+            lambda: clients.with_session(alice),
+            (403, "permission_denied") if writes else good,
+        ),
+        "somebody else": (lambda: clients.with_key(bob), other),
+        "somebody else's session": (lambda: with_csrf(bob), other),
+        "staff": (lambda: clients.with_key(staff), other),
+        "staff's session": (lambda: with_csrf(staff), other),
+        "key that only reads": (
+            lambda: clients.with_key(alice, "read"),
+            NO_SCOPE if writes and not route.open else good,
+        ),
+        "key that only runs": (
+            lambda: clients.with_key(alice, "run"),
+            good if writes or route.open else NO_SCOPE,
+        ),
+        "key that was revoked": (lambda: ended(alice, revoked_at=timezone.now()), NOBODY),
+        "key that has expired": (lambda: ended(alice, expires_at=timezone.now()), NOBODY),
+        "key of nobody": (lambda: clients.with_secret("sk_live_" + "x" * 43), NOBODY),
+        "key of a user who was switched off": (
+            lambda: switched_off(alice, clients.with_key(alice)),
+            NOBODY,
+        ),
+        "session of a user who was switched off": (
+            lambda: switched_off(alice, with_csrf(alice)),
+            stranger,
+        ),
+    }
 
-    response = as_(clients.with_key(alice, other))
 
-    if route.open:
-        assert response.status_code == route.status
-    else:
-        assert (response.status_code, code_of(response)) == (403, "scope_missing")
+@contextmanager
+def as_if_nothing_had_happened():
+    """Take back what is done within."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
-@pytest.mark.parametrize("change", ["revoked_at", "expires_at"])
-def test_a_key_that_ended_opens_nothing(ask, alice, change):
-    _route, _method, as_ = ask
+@pytest.mark.parametrize(("name", "method"), sorted(TABLE))
+def test_each_may_what_the_table_says(name, method, objects, alice, bob, staff):
+    route = TABLE[name, method]
+    Batch.objects.update(state=route.state)
+    address = address_of(name, objects) + route.query
+    found, expected = {}, {}
+
+    for who, (client_of, answer) in roles(route, method, alice, bob, staff).items():
+        with as_if_nothing_had_happened():
+            response = getattr(client_of(), method)(address, **route.body())
+            if response.streaming:
+                list(response.streaming_content)  # to its end, which closes what it reads
+            refused = response.status_code >= 400
+            found[who] = (response.status_code, response.json()["code"] if refused else None)
+            expected[who] = answer
+            if answer == NOT_FOUND:
+                assert Batch.objects.get().state == route.state
+
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _method in TABLE}))
+def test_other_methods_are_told_which_there_are(name, objects, alice):
     client = clients.with_key(alice)
-    ApiKey.objects.update(**{change: timezone.now()})
+    address = address_of(name, objects)
+    known = {method for other, method in TABLE if other == name}
 
-    response = as_(client)
+    for method in {*METHODS, "trace"} - known:
+        response = client.generic(method.upper(), address)
 
-    assert (response.status_code, code_of(response)) == (401, "not_authenticated")
-
-
-def test_a_session_without_a_csrf_token_changes_nothing(ask, alice):
-    route, method, as_ = ask
-
-    response = as_(clients.with_session(alice))
-
-    if method != "get":
-        assert (response.status_code, code_of(response)) == (403, "permission_denied")
-    else:
-        assert response.status_code == route.status
+        assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
+        assert {word.strip().lower() for word in response["Allow"].split(",")} - {
+            "head",
+            "options",
+        } == known
