@@ -46,6 +46,13 @@ class Strict(serializers.Serializer):
     To ignore what somebody asked for would be to promise it.
     """
 
+    def get_fields(self) -> dict[str, Any]:
+        """The fields; the OpenAPI document says of each that may be left out that it may be null."""
+        fields: dict[str, Any] = super().get_fields()
+        for field in fields.values():
+            field.allow_null = field.allow_null or not field.required
+        return fields
+
     def to_internal_value(self, data: Any) -> Any:
         """The validated values; raises ``ValidationError`` with all errors at once."""
         if not isinstance(data, Mapping):
@@ -131,16 +138,20 @@ class NewDeliverySerializer(serializers.Serializer):
     to = serializers.ChoiceField(choices=list(PLACES))
     connection = serializers.UUIDField(
         required=False,
+        allow_null=True,
         help_text="The id of a connected account, where you have several of its kind.",
     )
-    folder = serializers.CharField(required=False, help_text="`library`, `sirv` and `s3`.")
+    folder = serializers.CharField(
+        required=False, allow_null=True, help_text="`library`, `sirv` and `s3`."
+    )
     conflict = serializers.ChoiceField(
         required=False,
+        allow_null=True,
         choices=["skip", "rename", "overwrite"],
         help_text="`sirv` and `s3`: what happens where a name is taken.",
     )
     tags = serializers.ListField(
-        child=serializers.CharField(), required=False, help_text="`library`."
+        child=serializers.CharField(), required=False, allow_null=True, help_text="`library`."
     )
 
     def to_internal_value(self, data: Any) -> Any:
