@@ -95,6 +95,7 @@ def idempotent(view: PostMethod) -> PostMethod:
         _remember(claim, response)
         return response
 
+    post.idempotent = True  # type: ignore[attr-defined]  # the OpenAPI document tells of it
     return post
 
 

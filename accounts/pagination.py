@@ -48,3 +48,10 @@ class NewestFirst(CursorPagination):
                 parameter["schema"] |= {"minimum": 1, "default": self.page_size}
                 parameter["description"] = _("Results per page. More than 500 means 500.")
         return parameters
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """A page in the words of OpenAPI; its members are always there."""
+        page: dict[str, Any] = super().get_paginated_response_schema(schema)
+        for name in ("next", "previous"):
+            page["properties"][name] = {"type": ["string", "null"], "format": "uri"}
+        return {**page, "required": list(page["properties"])}

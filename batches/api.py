@@ -46,6 +46,7 @@ from batches.serializers import (
     ItemSerializer,
     NewBatchSerializer,
     NothingSerializer,
+    PositionSerializer,
     ResultChoiceSerializer,
     RetrySerializer,
     StartSerializer,
@@ -65,6 +66,17 @@ FORM_OVERHEAD = 64 * 1024
 FILES = {(200, kind): OpenApiTypes.BINARY for kind in sorted(set(images.CONTENT_TYPES.values()))}
 
 
+def etag_of(*statuses: int) -> OpenApiParameter:
+    """The header that names this version of the answer, in the words of OpenAPI."""
+    return OpenApiParameter(
+        "ETag",
+        location=OpenApiParameter.HEADER,
+        description="Names this version of the answer.",
+        response=list(statuses),
+        required=True,
+    )
+
+
 class ByPosition(NewestFirst):
     """Pages of items in the batch's own order."""
 
@@ -74,6 +86,7 @@ class ByPosition(NewestFirst):
 class ChargingView(APIView):
     """A view whose POST may cost credits, now or later, and says what is left."""
 
+    may_charge = True
     charged = 0
     """Credits that this request was charged. Most only set some aside: those are charged image
     by image, as results arrive."""
@@ -102,6 +115,7 @@ class ChargingView(APIView):
 class UploadsView(APIView):
     """``POST uploads``: a file comes in."""
 
+    may_refuse = sorted(images.CODES)
     parser_classes = [MultiPartParser]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -169,6 +183,7 @@ class UploadThumbnailView(APIView):
 class BatchesView(ChargingView):
     """``GET batches`` lists, ``POST batches`` makes and, as a rule, starts."""
 
+    may_refuse = ["batch_limit_exceeded"]
     pagination_class = NewestFirst
 
     @extend_schema(
@@ -239,7 +254,10 @@ class BatchView(APIView):
 
     @extend_schema(
         operation_id="batches_read",
-        parameters=[OpenApiParameter("If-None-Match", location=OpenApiParameter.HEADER)],
+        parameters=[
+            OpenApiParameter("If-None-Match", location=OpenApiParameter.HEADER),
+            etag_of(200, 304),
+        ],
         responses={200: BatchSerializer, 304: None},
     )
     def get(self, request: Request, uid: UUID) -> Response:
@@ -291,6 +309,8 @@ class BatchItemsView(APIView):
 class StartView(ChargingView):
     """``POST batches/{id}/start``."""
 
+    may_refuse = ["state_conflict"]
+
     @extend_schema(
         operation_id="batches_start", request=StartSerializer, responses={200: BatchSerializer}
     )
@@ -305,6 +325,8 @@ class StartView(ChargingView):
 class ApproveView(ChargingView):
     """``POST batches/{id}/approve``."""
 
+    may_refuse = ["state_conflict"]
+
     @extend_schema(
         operation_id="batches_approve", request=NothingSerializer, responses={200: BatchSerializer}
     )
@@ -316,6 +338,8 @@ class ApproveView(ChargingView):
 
 class PauseView(APIView):
     """``POST batches/{id}/pause``."""
+
+    may_refuse = ["state_conflict"]
 
     @extend_schema(
         operation_id="batches_pause", request=NothingSerializer, responses={200: BatchSerializer}
@@ -329,6 +353,8 @@ class PauseView(APIView):
 class ResumeView(APIView):
     """``POST batches/{id}/resume``."""
 
+    may_refuse = ["state_conflict"]
+
     @extend_schema(
         operation_id="batches_resume", request=NothingSerializer, responses={200: BatchSerializer}
     )
@@ -341,6 +367,8 @@ class ResumeView(APIView):
 class CancelView(APIView):
     """``POST batches/{id}/cancel``."""
 
+    may_refuse = ["state_conflict"]
+
     @extend_schema(
         operation_id="batches_cancel", request=NothingSerializer, responses={200: BatchSerializer}
     )
@@ -352,6 +380,8 @@ class CancelView(APIView):
 
 class RetryView(ChargingView):
     """``POST batches/{id}/retry``."""
+
+    may_refuse = ["state_conflict"]
 
     @extend_schema(
         operation_id="batches_retry", request=RetrySerializer, responses={200: BatchSerializer}
@@ -373,9 +403,15 @@ class BatchResultsView(APIView):
 
     @extend_schema(
         operation_id="batches_results",
+        parameters=[
+            OpenApiParameter("Range", location=OpenApiParameter.HEADER),
+            OpenApiParameter("If-Range", location=OpenApiParameter.HEADER),
+            etag_of(200, 206, 416),
+        ],
         responses={
             (200, "application/zip"): OpenApiTypes.BINARY,
             (206, "application/zip"): OpenApiTypes.BINARY,
+            416: None,
         },
     )
     def get(self, request: Request, uid: UUID) -> HttpResponseBase:
@@ -419,12 +455,12 @@ class ItemThumbnailView(APIView):
 
     @extend_schema(
         operation_id="items_thumbnail",
-        parameters=[OpenApiParameter("position", int)],
+        parameters=[PositionSerializer],
         responses={(200, "image/webp"): OpenApiTypes.BINARY},
     )
     def get(self, request: Request, uid: UUID) -> HttpResponseBase:
         """A small WebP of the result."""
-        result = _result(request, uid, query_of(request, ResultChoiceSerializer)["position"])
+        result = _result(request, uid, query_of(request, PositionSerializer)["position"])
         if not result.thumbnail_key:
             raise NotFound(_("A text has no thumbnail."))
         return _thumbnail(storage.RESULTS, result.thumbnail_key, result.item.name)

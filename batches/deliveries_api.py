@@ -21,6 +21,7 @@ from batches import deliveries, storage
 from batches.api import batch_of, body_of, user_of
 from batches.exports import archive
 from batches.exports.registry import ARCHIVE
+from batches.exports.spreadsheet import CONTENT_TYPES
 from batches.models import Delivery, DeliveryState
 from batches.serializers import NewDeliverySerializer, NothingSerializer, address
 
@@ -126,6 +127,8 @@ class DeliveryView(APIView):
 class DeliveryRetryView(APIView):
     """``POST deliveries/{id}/retry``."""
 
+    may_refuse = ["state_conflict"]
+
     @extend_schema(
         operation_id="deliveries_retry",
         request=NothingSerializer,
@@ -140,6 +143,8 @@ class DeliveryRetryView(APIView):
 
 class DeliveryUndoView(APIView):
     """``POST deliveries/{id}/undo``."""
+
+    may_refuse = ["state_conflict"]
 
     @extend_schema(
         operation_id="deliveries_undo",
@@ -158,7 +163,7 @@ class DeliveryFileView(APIView):
 
     @extend_schema(
         operation_id="deliveries_file",
-        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
+        responses={(200, kind): OpenApiTypes.BINARY for kind in CONTENT_TYPES},
     )
     def get(self, request: Request, uid: UUID) -> HttpResponseBase:
         """The file that a delivery has made."""

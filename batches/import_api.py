@@ -1,5 +1,6 @@
 """``POST batches/import``: a batch out of a spreadsheet, or a look at what would become of one."""
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import islice, zip_longest
@@ -9,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.parsers import MultiPartParser
@@ -21,11 +22,27 @@ from accounts.models import User
 from batches import deliveries, imports, intake, lifecycle, messages, progress, sheets
 from batches.api import FORM_OVERHEAD, ChargingView, made_before, members_of, once, wishes_of
 from batches.models import Batch, Sheet
-from batches.serializers import BatchSerializer, NewBatchSerializer, batch_as_read
+from batches.serializers import (
+    MOST_DELIVERIES,
+    BatchSerializer,
+    NewBatchSerializer,
+    NewDeliverySerializer,
+    batch_as_read,
+)
 from batches.sources import mapping
 from batches.sources.tables import MOST_BYTES, MOST_ROWS, TableError
 from tools import registry
 from tools.base import Tool
+
+SHEETS_AWAY = {"google_busy", "google_unreachable", "google_account"}
+"""Nothing is wrong with the request; Google is what doesn't answer."""
+
+SHEET_PROBLEMS = sorted(
+    code
+    for code in messages.TEXTS.keys() - SHEETS_AWAY
+    if re.fullmatch("(sheet|google)_[a-z_]+", code)
+)
+"""The codes of what can be wrong with a sheet."""
 
 OBJECTS = {"settings", "mapping", "deliver"}
 """Members that a form has as texts of JSON."""
@@ -54,8 +71,23 @@ class ImportSerializer(NewBatchSerializer):
     )
 
 
+@extend_schema_field(
+    {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "description": "A list as in `POST batches`, as JSON.",
+    }
+)
+class DeliverInForm(serializers.ListField):
+    """Where results go, as a form has it."""
+
+
 class ImportFormSerializer(ImportSerializer):
-    """The same with the file in a form. Objects are sent as JSON."""
+    """The same with the file in a form. Objects and lists are sent as JSON."""
+
+    deliver = DeliverInForm(
+        child=NewDeliverySerializer(), required=False, max_length=MOST_DELIVERIES
+    )
 
     file = serializers.FileField(required=False, help_text="CSV or XLSX.")
 
@@ -107,6 +139,7 @@ class ImportPreviewSerializer(serializers.Serializer):
 class ImportView(ChargingView):
     """``POST batches/import``."""
 
+    may_refuse = ["batch_limit_exceeded", *SHEET_PROBLEMS]
     parser_classes = [MultiPartParser, *ChargingView.parser_classes]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

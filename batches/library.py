@@ -10,7 +10,7 @@ import io
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
@@ -173,7 +173,7 @@ def event(asset: Asset) -> dict[str, Any]:
         "folder": str(asset.folder.uid) if asset.folder else None,
         "batch": asset.origin.get("batch", {}).get("uid"),
         "item": asset.origin.get("item", {}).get("uid"),
-        "created_at": asset.created_at.isoformat(),
+        "created_at": asset.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
     }
 
 

@@ -298,10 +298,14 @@ class DownloadSerializer(serializers.Serializer):
     download = serializers.BooleanField(required=False, default=False)
 
 
-class ResultChoiceSerializer(DownloadSerializer):
+class PositionSerializer(serializers.Serializer):
     """Which of an item's results."""
 
     position = serializers.IntegerField(required=False, default=0, min_value=0, max_value=32767)
+
+
+class ResultChoiceSerializer(PositionSerializer, DownloadSerializer):
+    """Which of an item's results, and whether it is to be saved."""
 
 
 class UploadFormSerializer(serializers.Serializer):
@@ -479,7 +483,7 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
         """The text itself; null for pictures."""
         return None if result.key else result.text
 
-    @extend_schema_field(serializers.JSONField(allow_null=True))
+    @extend_schema_field({"description": "A report, as JSON; null for pictures and texts."})
     def get_report(self, result: Result) -> Any:
         """A report, ready to read; null for pictures and texts."""
         return result.data
@@ -502,8 +506,8 @@ class ItemSerializer(serializers.ModelSerializer[Item]):
     reused_from = serializers.SerializerMethodField()
     result = serializers.SerializerMethodField()
     results = serializers.SerializerMethodField()
-    started_at = serializers.DateTimeField(default_timezone=UTC)
-    finished_at = serializers.DateTimeField(default_timezone=UTC)
+    started_at = serializers.DateTimeField(default_timezone=UTC, allow_null=True)
+    finished_at = serializers.DateTimeField(default_timezone=UTC, allow_null=True)
 
     class Meta:
         """The columns that clients may rely on."""

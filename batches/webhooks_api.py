@@ -1,5 +1,6 @@
 """The HTTP API of webhooks and of links to results: thin doors onto `webhooks` and `links`."""
 
+from datetime import UTC
 from typing import Any
 from uuid import UUID
 
@@ -40,6 +41,8 @@ class WebhookSerializer(serializers.ModelSerializer[WebhookEndpoint]):
 
     id = serializers.UUIDField(source="uid")
     events = serializers.ListField(child=serializers.ChoiceField(choices=outbox.EVENTS))
+    created_at = serializers.DateTimeField(default_timezone=UTC)
+    disabled_at = serializers.DateTimeField(default_timezone=UTC, allow_null=True)
 
     class Meta:
         """The columns that clients may rely on."""
@@ -62,7 +65,7 @@ class MadeWebhookSerializer(WebhookSerializer):
 class AttemptSerializer(serializers.Serializer):
     """One try of sending a message."""
 
-    at = serializers.DateTimeField()
+    at = serializers.DateTimeField(default_timezone=UTC)
     seconds = serializers.FloatField()
     status = serializers.IntegerField(allow_null=True)
     code = serializers.CharField(allow_null=True)

@@ -67,7 +67,7 @@ class EntrySerializer(serializers.ModelSerializer[LedgerEntry]):
 class MeView(APIView):
     """``GET me``: the call that tests a key."""
 
-    @extend_schema(responses=MeSerializer)
+    @extend_schema(operation_id="me_read", responses=MeSerializer)
     def get(self, request: Request) -> Response:
         """The user, what they have and what they may do."""
         user: Any = request.user
@@ -92,6 +92,11 @@ class EntriesView(ListAPIView[LedgerEntry]):
     serializer_class = EntrySerializer
     pagination_class = NewestFirst
     queryset = LedgerEntry.objects.none()  # tells the OpenAPI document the model
+
+    @extend_schema(operation_id="credits_entries")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The statement, newest first: what came in, and what was held, taken and given back."""
+        return super().get(request, *args, **kwargs)
 
     def get_queryset(self) -> QuerySet[LedgerEntry]:
         """The asking user's entries alone."""

@@ -25,6 +25,7 @@ from rest_framework.response import Response
 
 from batches import intake, lifecycle, messages
 from batches.google import SheetError
+from batches.import_api import SHEET_PROBLEMS, SHEETS_AWAY
 from batches.sources.tables import TableError
 from credits.ledger import InsufficientCredits
 from studio import failures
@@ -32,6 +33,7 @@ from studio.api import count_refused
 from studio.failures import API
 from studio.middleware import current_request_id
 from tools.base import SettingsInvalid
+from tools.engines import images
 from tools.engines.guard import GuardLost
 from tools.registry import UnknownTool
 
@@ -47,9 +49,6 @@ IMAGE_STATUS = {"file_too_large": 413, "format_unsupported": 415}
 SHEET_STATUS = {"sheet_too_large": 413, "sheet_kind": 415, "sheet_not_a_table": 415}
 """Every other code of a refused spreadsheet is a 422."""
 
-SHEETS_AWAY = {"google_busy", "google_unreachable", "google_account"}
-"""Nothing is wrong with the request; Google is what doesn't answer."""
-
 _CODES = {
     exceptions.NotAuthenticated: "not_authenticated",
     exceptions.AuthenticationFailed: "not_authenticated",
@@ -57,6 +56,31 @@ _CODES = {
     exceptions.UnsupportedMediaType: "format_unsupported",
     exceptions.Throttled: "rate_limited",
 }
+
+CODES: Mapping[int, frozenset[str]] = {
+    400: frozenset({"bad_request", "parse_error"}),
+    401: frozenset({"not_authenticated"}),
+    402: frozenset({"insufficient_credits"}),
+    403: frozenset({"scope_missing", "permission_denied", "batch_limit_exceeded"}),
+    404: frozenset({"not_found"}),
+    409: frozenset({"state_conflict", "idempotency_in_flight"}),
+    413: frozenset({"file_too_large", "sheet_too_large"}),
+    415: frozenset({"format_unsupported", "sheet_kind", "sheet_not_a_table"}),
+    422: frozenset(
+        {
+            "validation_failed",
+            "tool_unavailable",
+            "idempotency_mismatch",
+            *images.CODES,
+            *SHEET_PROBLEMS,
+        }
+        - IMAGE_STATUS.keys()
+        - SHEET_STATUS.keys()
+    ),
+    429: frozenset({"rate_limited"}),
+    503: frozenset({"unavailable"}),
+}
+"""The stable codes of all that operations refuse, by status."""
 
 Problem = dict[str, Any]
 
@@ -106,32 +130,9 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response:
     return Response(body, status=body["status"], headers=headers, content_type=CONTENT_TYPE)
 
 
-def describe(result: dict[str, Any], **_about: Any) -> dict[str, Any]:
-    """Add to the OpenAPI document what every operation may answer; drf-spectacular calls it."""
-    text = {"type": "string"}
-    result["components"].setdefault("schemas", {})["Problem"] = {
-        "type": "object",
-        "description": "RFC 9457. Some codes carry more members, such as `required`.",
-        "required": ["type", "title", "status", "detail", "code", "request_id"],
-        "properties": {
-            **dict.fromkeys(("type", "title", "detail", "code", "request_id"), text),
-            "status": {"type": "integer"},
-            "errors": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["pointer", "code", "detail"],
-                    "properties": dict.fromkeys(("pointer", "code", "detail"), text),
-                },
-            },
-        },
-    }
-    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    refusal = {"description": "A refusal or failure.", "content": content}
-    for operations in result["paths"].values():
-        for operation in operations.values():
-            operation["responses"]["default"] = refusal
-    return result
+def status_of(code: str) -> int:
+    """The status that a problem with this stable code is answered with."""
+    return next(status for status, codes in CODES.items() if code in codes)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001

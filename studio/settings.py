@@ -274,20 +274,34 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["studio.api.JsonParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "studio.api.JsonAlways",
     "DEFAULT_THROTTLE_CLASSES": ["studio.api.HourlyLimit"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "studio.openapi.Operation",
     "EXCEPTION_HANDLER": "studio.problems.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "AI image studio",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1/",
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {"BatchStatus": "batches.states.BatchState"},
+    "ENUM_NAME_OVERRIDES": {
+        "BatchStatus": "batches.states.BatchState",
+        "EntryKind": "credits.models.EntryKind",
+        "Place": "batches.exports.registry.PLACES",
+        "WebhookEvent": "batches.outbox.EVENTS",
+    },
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "WEBHOOKS": [
+        "batches.webhook_bodies.BATCH_FINISHED",
+        "batches.webhook_bodies.BATCH_SAMPLED",
+        "batches.webhook_bodies.DELIVERY_FINISHED",
+        "batches.webhook_bodies.ASSET_CREATED",
+        "batches.webhook_bodies.PING",
+    ],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "studio.problems.describe",
+        "studio.openapi.complete",
     ],
 }
 

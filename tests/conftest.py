@@ -7,10 +7,10 @@ import pytest
 import redis
 from django.conf import settings
 from django.db import connection
-from rest_framework.test import APIClient
 
 from accounts.models import User
 from tests import fakes, sirv_server
+from tests.contract import CheckedClient
 from tools.base import Tool
 
 LONGEST = {"test_random_stories_leave_money_and_items_in_order", "test_every_page_is_sound"}
@@ -38,9 +38,9 @@ def staff(db) -> User:
 
 
 @pytest.fixture
-def api() -> APIClient:
+def api() -> CheckedClient:
     """A REST client without credentials."""
-    return APIClient()
+    return CheckedClient()
 
 
 @pytest.fixture

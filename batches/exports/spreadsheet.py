@@ -23,6 +23,8 @@ from batches.sources import columns
 CSV = "text/csv; charset=utf-8"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 XLSM = "application/vnd.ms-excel.sheet.macroEnabled.12"
+CONTENT_TYPES = ("text/csv", XLSX, XLSM)
+"""Of all the files that are made here."""
 
 
 class NoOptions(serializers.Serializer):

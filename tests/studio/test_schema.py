@@ -7,8 +7,9 @@ import pytest
 from django.core.management import call_command
 from django.urls import reverse
 
+from batches import outbox
 from batches.states import BatchState
-from tests import clients
+from tests import clients, contract
 from tests.factories import bare_batch, bare_item, give
 from tests.studio.test_access import TABLE
 
@@ -46,11 +47,92 @@ def test_every_route_is_in_the_document(document):
     assert described == expected
 
 
-def test_every_operation_may_answer_with_a_problem(document):
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            content = operation["responses"]["default"]["content"]
-            assert "application/problem+json" in content, (path, method)
+def operations(document: dict) -> dict[str, dict]:
+    """Every operation by its id."""
+    return {
+        operation["operationId"]: operation
+        for methods in document["paths"].values()
+        for operation in methods.values()
+    }
+
+
+def test_every_operation_says_what_it_may_refuse(document):
+    by_status = {
+        name: set(map(int, operation["responses"]))
+        for name, operation in operations(document).items()
+    }
+
+    read = {401, 403, 404, 429, 503}
+    write = read | {400, 409, 413, 415, 422}
+    assert by_status["tools_list"] == {200, 401, 429, 503}
+    assert by_status["batches_read"] == {200, 304} | read
+    assert by_status["batches_results"] == {200, 206, 416} | read
+    assert by_status["batches_list"] == {200, 422} | read
+    assert by_status["batches_create"] == {201, 402} | write - {404}
+    assert by_status["batches_start"] == {200, 402} | write
+    assert by_status["batches_pause"] == {200} | write
+    assert by_status["webhooks_delete"] == {204} | read
+    assert by_status["uploads_create"] == {200, 201} | write - {404}
+
+
+def test_refusals_name_their_codes(document):
+    refused = operations(document)["batches_create"]["responses"]
+
+    assert (
+        "`batch_limit_exceeded`, `permission_denied`, `scope_missing`"
+        in (refused["403"]["description"])
+    )
+    assert "`idempotency_in_flight`" in refused["409"]["description"]
+    assert "`state_conflict`" not in refused["409"]["description"]
+    figures = shape_of(document, "PaymentRequiredProblem")
+    assert {"required", "available"} < set(figures)
+    assert figures["code"]["enum"] == ["insufficient_credits"]
+
+
+def test_the_headers_of_answers_are_described(document):
+    created = operations(document)["batches_create"]["responses"]
+    read = operations(document)["batches_read"]["responses"]
+
+    limits = {"X-Request-Id", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"}
+    charged = {"X-Credits-Charged", "X-Credits-Remaining"}
+    assert set(created["201"]["headers"]) == limits | charged | {"Idempotent-Replayed"}
+    assert set(created["429"]["headers"]) == limits | charged | {"Retry-After"}
+    assert set(created["401"]["headers"]) == {"X-Request-Id", "WWW-Authenticate"}
+    assert set(read["304"]["headers"]) == limits | {"ETag"}
+
+
+def test_what_may_be_sent_twice_takes_a_key_and_nothing_else_does(document):
+    with_key = {
+        name
+        for name, operation in operations(document).items()
+        if any(told["name"] == "Idempotency-Key" for told in operation.get("parameters", ()))
+    }
+
+    posts = {
+        methods["post"]["operationId"]
+        for methods in document["paths"].values()
+        if "post" in methods
+    }
+    assert with_key == posts
+
+
+def test_open_routes_need_no_key_and_all_others_name_their_scope(document):
+    for name, operation in operations(document).items():
+        if name in {"tools_list", "tools_read"}:
+            assert "security" not in operation
+            assert "Open to everybody" in operation["description"]
+        else:
+            assert operation["security"] == [{"apiKey": []}, {"cookieAuth": []}]
+            assert "needs the scope `" in operation["description"]
+
+
+def test_what_webhooks_send_is_described(document):
+    assert set(document["webhooks"]) == {*outbox.EVENTS, outbox.PING}
+
+
+def test_a_client_would_notice_a_time_without_its_zone(document):
+    with pytest.raises(AssertionError, match="date-time"):
+        contract.validate("2026-01-31T12:00:00+00:00", {"type": "string", "format": "date-time"})
 
 
 def test_keys_and_sessions_are_both_described(document):
@@ -81,7 +163,7 @@ def test_a_problem_has_exactly_the_described_fields(document, alice):
     problem = clients.with_key(alice).post("/api/v1/batches", {}, format="json").json()
 
     assert set(problem) == set(shape_of(document, "Problem"))
-    described = shape_of(document, "Problem")["errors"]["items"]["properties"]
+    described = shape_of(document, "ProblemError")
     assert set(problem["errors"][0]) == set(described)
 
 
