@@ -28,6 +28,7 @@ urlpatterns = [
     path("offline/", views.offline, name="offline"),
     path("site.webmanifest", views.manifest, name="manifest"),
     path("language/", set_language, name="set_language"),
+    path("api/", views.api, name="reference"),
     path("api/v1/", include((api_v1, "api"))),
 ]
 

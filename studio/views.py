@@ -3,17 +3,20 @@
 import hashlib
 import json
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.urls import reverse
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from studio import health
+from studio.reference import page
 
 SHELL = (
     "dist/app.css",
@@ -46,6 +49,13 @@ def offline(_request: HttpRequest) -> HttpResponse:
     """What the service worker shows for pages that can't be reached."""
     # Without the request: the same for everybody, for it is kept in the browser.
     return HttpResponse(render_to_string("offline.html"))
+
+
+@require_safe
+def api(request: HttpRequest) -> HttpResponse:
+    """The reference of the HTTP API."""
+    content = page.rendered(get_language() or settings.LANGUAGE_CODE)
+    return render(request, "studio/reference/page.html", {"content": content})
 
 
 @require_safe

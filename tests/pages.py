@@ -443,6 +443,7 @@ LOOKS = [
     Look("credits", "credits:statement"),
     Look("credits-empty", "credits:statement", NEWCOMER),
     Look("leave", "batches:leave"),
+    Look("api", "reference", STRANGER),
     Look("offline", "offline", STRANGER),
     Look("not-found", "batches:detail", PERSON, lambda _world: [uuid.UUID(int=0)], status=404),
     Look("no-page", "batches:pause", PERSON, _batch("running"), status=405),
