@@ -28,7 +28,7 @@ worker: setup ## Start one worker (QUEUE=cpu, or io)
 	@exec $(MANAGE) worker $(QUEUE)
 
 test: ## Run every test, on a PostgreSQL and a Valkey of their own; concurrency on SQLite too
-	@scripts/system-packages python browser
+	@scripts/system-packages python browser shell
 	@scripts/setup
 	@scripts/browser --fetch >/dev/null
 	$(PYTEST) -n 2 --dist worksteal -m "not gpu and not worker and not chaos and not browser and not diffusion"
