@@ -47,7 +47,7 @@ class Strict(serializers.Serializer):
     """
 
     def get_fields(self) -> dict[str, Any]:
-        """The fields; the OpenAPI document says of each that may be left out that it may be null."""
+        """The fields; the OpenAPI document says which may be null: those that may be left out."""
         fields: dict[str, Any] = super().get_fields()
         for field in fields.values():
             field.allow_null = field.allow_null or not field.required
