@@ -7,6 +7,9 @@
 PYTHON ?= python3
 QUEUE ?= cpu
 export PYTHON
+# Python keeps what it has compiled, or each of the many processes would compile it all again.
+# It writes into .venv and beside our own modules, and `git` knows not to look there.
+unexport PYTHONDONTWRITEBYTECODE
 
 MANAGE = .venv/bin/python manage.py
 PYTEST = CHROMIUM="$$(scripts/browser)" .venv/bin/python -m pytest -ra -p tests.no_skips
