@@ -5,8 +5,10 @@ whether it charges. So it is told here, once, and a new view gets it by itself. 
 refuses for reasons of its own names their codes in `may_refuse`.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
@@ -15,6 +17,9 @@ from rest_framework.fields import ListField
 from rest_framework.permissions import SAFE_METHODS, AllowAny
 
 Schema = dict[str, Any]
+
+EXAMPLES = Path(__file__).with_name("api_examples.json")
+"""Recorded by `tests/worker/test_generated_client.py`, which notices when they get old."""
 
 OPERATION_WORDS = {"me": "account", "credits": "account"}
 """Tags of operations that are not called as the first part of their address."""
@@ -220,7 +225,21 @@ def complete(result: Schema, **_about: Any) -> Schema:
     for status, codes in CODES.items():
         schemas[_problem_name(status)] = _problem(status, codes)
     components["schemas"] = dict(sorted(schemas.items()))
+    examples = json.loads(EXAMPLES.read_text())
+    for methods in result["paths"].values():
+        for operation in methods.values():
+            _show(operation, examples.get(operation["operationId"], {}))
     return result
+
+
+def _show(operation: Schema, example: Schema) -> None:
+    """Show what a real client has asked and been told."""
+    asked = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if asked and "request" in example:
+        asked["example"] = example["request"]
+    for status, answer in example.get("answers", {}).items():
+        for told in operation["responses"][status]["content"].values():
+            told["example"] = answer
 
 
 PROBLEM: Schema = {

@@ -126,6 +126,20 @@ def test_open_routes_need_no_key_and_all_others_name_their_scope(document):
             assert "needs the scope `" in operation["description"]
 
 
+def test_examples_are_as_the_schemas_beside_them_say(document):
+    shown = [
+        (content["example"], content["schema"])
+        for operation in operations(document).values()
+        for told in (operation.get("requestBody", {}), *operation["responses"].values())
+        for content in told.get("content", {}).values()
+        if "example" in content
+    ]
+
+    assert len(shown) > 15
+    for example, schema in shown:
+        contract.validate(example, schema)
+
+
 def test_what_webhooks_send_is_described(document):
     assert set(document["webhooks"]) == {*outbox.EVENTS, outbox.PING}
 
