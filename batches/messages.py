@@ -48,6 +48,25 @@ TEXTS = {
     "file_unreadable": _("This file can't be read here ({reason})."),
     "file_empty": _("The file is empty."),
     "image_animated": _("This is an animation. Use a single image."),
+    "upload_differs": _(
+        "What arrived isn't the file that was announced: it has another length or sha256. "
+        "Ask for a new address and send it again."
+    ),
+    "too_many_uploads": _(
+        "Too much is on its way at once. Wait until some of it is here, or remove some."
+    ),
+    "direct_upload_unavailable": _(
+        "This site keeps its files on a disk of its own, so nothing can be sent straight to its "
+        "storage. Send the file to “uploads” instead."
+    ),
+    "direct_upload_missing": _(
+        "The file isn't in the storage yet. Send it to the address that you were given, "
+        "then complete the upload again."
+    ),
+    "direct_upload_expired": _(
+        "The file never came, and its address has ended. Ask for a new one, send the file there, "
+        "and complete that upload."
+    ),
     "file_damaged": _("The file ends early or can't be decoded. Save it again, then retry."),
     "no_subject": _("No subject was found. Try another model or a tighter crop."),
     "instruction_not_understood": _(

@@ -48,6 +48,8 @@ class Readable(Protocol):
 class TooManyOpen(Exception):
     """The person has too much on its way already."""
 
+    code = "too_many_uploads"
+
 
 class OffsetConflict(Exception):
     """The bytes don't begin where the last ones ended."""
@@ -74,11 +76,16 @@ def create(owner: User, *, length: int, name: str, tool: str = "") -> PartialUpl
         if tool:
             drafts.add(owner, tool, [refusal])
         return refusal
+    refuse_too_many(owner, length)
+    return PartialUpload.objects.create(owner=owner, tool=tool, name=name, length=length)
+
+
+def refuse_too_many(owner: User, length: int) -> None:
+    """Raise `TooManyOpen` where a person can't have one more upload on its way, of this length."""
     started = PartialUpload.objects.filter(owner=owner, outcome__isnull=True)
     is_open = started.aggregate(n=Count("pk"), bytes=Sum("length"))
     if is_open["n"] >= MOST_OPEN or (is_open["bytes"] or 0) + length > MOST_BYTES:
         raise TooManyOpen
-    return PartialUpload.objects.create(owner=owner, tool=tool, name=name, length=length)
 
 
 def expires_at(partial: PartialUpload) -> datetime:
@@ -157,7 +164,14 @@ def finish(partial: PartialUpload) -> None:
         if partial.outcome is None:
             raise
         return
-    got = receive(partial.owner, data, name=partial.name)
+    settle(partial, receive(partial.owner, data, name=partial.name))
+
+
+def settle(partial: PartialUpload, got: Original | Refusal) -> None:
+    """Note what became of an upload, and let its pieces go; the first one's word counts.
+
+    Brings `partial` up to date. Raises `PartialUpload.DoesNotExist` when it was removed.
+    """
     outcome = {"refused": got.token} if isinstance(got, Refusal) else {"upload": str(got.uid)}
     with transaction.atomic():
         won = PartialUpload.objects.filter(pk=partial.pk, outcome__isnull=True).update(
@@ -193,7 +207,7 @@ def receive(owner: User, data: bytes, *, name: str) -> Original | Refusal:
 
 def remove(uid: UUID, *, owner: User) -> bool:
     """Forget an upload and its pieces; the original that it became stays."""
-    return _remove(PartialUpload.objects.filter(uid=uid, owner=owner))
+    return _remove(PartialUpload.objects.filter(uid=uid, owner=owner, direct=False))
 
 
 def prune(*, now: datetime) -> int:

@@ -127,13 +127,15 @@ def _named(model: type[Asset | Original | Result], keys: set[str]) -> set[str]:
 
 
 def _on_their_way(keys: set[str]) -> set[str]:
-    """Which of these are pieces of uploads that may still be gone on with."""
+    """Which of these are pieces of uploads that may still be gone on with.
+
+    Whoever wrote a file to the bucket may do so again after it was taken: that one is nobody's.
+    """
     pieces = {key: uid for key in keys if (uid := storage.upload_of_piece(key))}
     if not pieces:
         return set()
-    open_ = set(
-        PartialUpload.objects.filter(uid__in=set(pieces.values())).values_list("uid", flat=True)
-    )
+    uploads = PartialUpload.objects.filter(uid__in=set(pieces.values()), outcome__isnull=True)
+    open_ = set(uploads.values_list("uid", flat=True))
     return {key for key, uid in pieces.items() if uid in open_}
 
 

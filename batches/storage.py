@@ -7,22 +7,27 @@ holds always means the same bytes, and two workers never share a file.
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 
 ORIGINALS = "originals"
 RESULTS = "results"
+DIRECT = "direct"
+"""The bucket of originals at the address by which people's programs reach it; not on disks."""
 PIECE = ".piece"
 """The ending of a part of a file that is still on its way."""
 SHEET = ".sheet"
 """The ending of a spreadsheet, whatever it was called."""
 MADE = ".delivery"
 """What the name of every file holds that a delivery made."""
+CHUNK = 64 * 1024
 
 
 class DurableFileSystemStorage(FileSystemStorage):
@@ -147,6 +152,48 @@ def read(alias: str, key: str) -> bytes:
         return bytes(file.read())
 
 
+def read_at_most(alias: str, key: str, size: int) -> bytes:
+    """The first bytes of a file that a stranger may have written, as long as it may be.
+
+    Raises `FileNotFoundError`.
+    """
+    storage = _storage(alias)
+    bucket = getattr(storage, "bucket", None)
+    if not bucket:
+        with storage.open(key) as file:
+            return bytes(file.read(size))
+    # A bucket's file, opened, is fetched whole; what is streamed ends where we stop.
+    try:
+        body = bucket.Object(key).get()["Body"]
+    except bucket.meta.client.exceptions.NoSuchKey:
+        raise FileNotFoundError(key) from None
+    data = bytearray()
+    with closing(body):
+        # Up to an empty chunk, where an answer that broke off is told from one that is whole.
+        while len(data) < size and (chunk := body.read(min(CHUNK, size - len(data)))):
+            data += chunk
+    return bytes(data)
+
+
+def may_be_written_directly() -> bool:
+    """Whether programs can write originals without sending them through this site."""
+    return DIRECT in settings.STORAGES
+
+
+def address_to_write(key: str, *, length: int, content_type: str = "", seconds: int) -> str:
+    """Where anybody may PUT an original for a while: this one, of exactly this many bytes.
+
+    With a type, that one must be sent along. Storages have it where `may_be_written_directly`.
+    """
+    bucket = cast("Any", _storage(DIRECT)).bucket
+    signed = {"Bucket": bucket.name, "Key": key, "ContentLength": length}
+    if content_type:
+        signed["ContentType"] = content_type
+    client = bucket.meta.client
+    address: str = client.generate_presigned_url("put_object", Params=signed, ExpiresIn=seconds)
+    return address
+
+
 def open_file(alias: str, key: str) -> IO[Any]:
     """The file, open for reading; the caller closes it."""
     return _storage(alias).open(key)
@@ -162,6 +209,11 @@ def delete(alias: str, *keys: str) -> None:
 def walk(alias: str, *, older_than: datetime) -> Iterator[str]:
     """The names of all files last changed before ``older_than``."""
     storage = _storage(alias)
+    if bucket := getattr(storage, "bucket", None):  # it tells names and ages a thousand at a time
+        for entry in bucket.objects.all():
+            if entry.last_modified < older_than:
+                yield entry.key
+        return
     pending = [""]
     while pending:
         folder = pending.pop()

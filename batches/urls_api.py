@@ -2,10 +2,16 @@
 
 from django.urls import path
 
-from batches import api, deliveries_api, import_api, run_api, webhooks_api
+from batches import api, deliveries_api, direct_api, import_api, run_api, webhooks_api
 
 urlpatterns = [
     path("uploads", api.UploadsView.as_view(), name="uploads"),
+    path("uploads/direct", direct_api.DirectUploadsView.as_view(), name="uploads-direct"),
+    path(
+        "uploads/direct/<uuid:uid>/complete",
+        direct_api.CompleteView.as_view(),
+        name="upload-direct-complete",
+    ),
     path("uploads/<uuid:uid>", api.UploadView.as_view(), name="upload"),
     path("uploads/<uuid:uid>/file", api.UploadFileView.as_view(), name="upload-file"),
     path(

@@ -26,11 +26,12 @@ class BalanceSerializer(serializers.Serializer):
 
 
 class LimitsSerializer(serializers.Serializer):
-    """How much one batch and one image may be."""
+    """How much one batch and one image may be, and whether images may go to the storage."""
 
     batch_images = serializers.IntegerField()
     image_bytes = serializers.IntegerField()
     image_pixels = serializers.IntegerField()
+    direct_uploads = serializers.BooleanField()
 
 
 class MeSerializer(serializers.Serializer):
@@ -81,6 +82,7 @@ class MeView(APIView):
                 "batch_images": plan.batch_images,
                 "image_bytes": settings.IMAGE_MAX_BYTES,
                 "image_pixels": settings.IMAGE_MAX_PIXELS,
+                "direct_uploads": "direct" in settings.STORAGES,
             },
         }
         return Response(MeSerializer(me).data)

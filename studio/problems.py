@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from batches import intake, lifecycle, messages
+from batches import direct, intake, lifecycle, messages, partials
 from batches.google import SheetError
 from batches.import_api import SHEET_PROBLEMS, SHEETS_AWAY
 from batches.sources.tables import TableError
@@ -238,6 +238,11 @@ def _of_image(refused: intake.ImageRefused, _headers: dict[str, str]) -> Problem
     return problem(status, refused.code, detail)
 
 
+def _of_upload(refused: direct.Refused | partials.TooManyOpen, _headers: dict[str, str]) -> Problem:
+    status = 409 if isinstance(refused, direct.Refused) else 422
+    return problem(status, refused.code, messages.text(refused.code))
+
+
 def _of_sheet(error: TableError | SheetError, headers: dict[str, str]) -> Problem:
     detail = messages.text(error.code, error.params)
     if error.code in SHEETS_AWAY:
@@ -278,6 +283,7 @@ _TRANSLATIONS: Sequence[tuple[Any, Callable[[Any, dict[str, str]], Problem]]] = 
     (lifecycle.Refused, _of_refusal),
     (InsufficientCredits, _of_credits),
     (intake.ImageRefused, _of_image),
+    ((direct.Refused, partials.TooManyOpen), _of_upload),
     (intake.RowsInvalid, _of_rows),
     ((TableError, SheetError), _of_sheet),
     (SettingsInvalid, _of_settings),

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import environ
 from csp.constants import NONE, SELF
 
+from studio import buckets
 from studio.places import DataDirectory
 
 env = environ.Env()
@@ -210,19 +211,18 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "var/static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 if env.str("STUDIO_STORAGE", default="disk") == "s3":
+    _S3_ENDPOINT = env.str("STUDIO_S3_ENDPOINT", default="")
     STORAGES: dict[str, Any] = {
-        alias: {
-            "BACKEND": "storages.backends.s3.S3Storage",
-            "OPTIONS": {
-                "bucket_name": env.str(f"STUDIO_{alias.upper()}_BUCKET", default=""),
-                "endpoint_url": env.str("STUDIO_S3_ENDPOINT", default="") or None,
-                "default_acl": None,
-                "file_overwrite": True,  # names carry a claim's token and never repeat
-                "querystring_auth": True,
-            },
-        }
+        alias: buckets.options(
+            env.str(f"STUDIO_{alias.upper()}_BUCKET", default=""), endpoint=_S3_ENDPOINT
+        )
         for alias in ("originals", "results")
     }
+    # The bucket of originals as people's own programs see it, who upload straight to it.
+    STORAGES["direct"] = buckets.options(
+        env.str("STUDIO_ORIGINALS_BUCKET", default=""),
+        endpoint=env.str("STUDIO_S3_PUBLIC_ENDPOINT", default="") or _S3_ENDPOINT,
+    )
 else:
     STORAGES = {
         alias: {

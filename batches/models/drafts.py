@@ -59,7 +59,7 @@ class DraftImage(models.Model):
 
 
 class PartialUpload(models.Model):
-    """A file that comes in by pieces and may be interrupted: the tus protocol's upload.
+    """A file on its way in: by pieces, through the tus protocol, or straight to the bucket.
 
     Pieces lie in the storage of originals, one file for each request, so that any web host can
     take the next. `outcome` is kept until the row is pruned: a browser that missed the last
@@ -75,6 +75,10 @@ class PartialUpload(models.Model):
     offset = models.PositiveBigIntegerField(default=0)
     pieces = models.JSONField(default=list)
     """Keys of the pieces, in order."""
+    direct = models.BooleanField(default=False)
+    """Whether its sender writes it to the bucket: one piece, whose name is known beforehand."""
+    sha256 = models.CharField(max_length=64, blank=True)
+    """What its sender says that its bytes are; empty when nothing was said."""
     outcome = models.JSONField(null=True)
     """Once all of it is here: the original's id as `upload`, or a refusal's token as `refused`."""
     updated_at = models.DateTimeField(default=timezone.now, db_index=True)

@@ -22,7 +22,7 @@ from django.utils.http import http_date
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from batches import drafts, partials
+from batches import drafts, messages, partials
 from batches.forms import receive
 from batches.models import Original, PartialUpload
 from batches.names import clean_name
@@ -174,8 +174,8 @@ def _create(request: HttpRequest) -> HttpResponseBase:
     except partials.TooManyOpen:
         return refusal(
             422,
-            "too_many_uploads",
-            _("Too much is on its way at once. Wait until some of it is here, or remove some."),
+            partials.TooManyOpen.code,
+            messages.text(partials.TooManyOpen.code),
         )
     if isinstance(partial, Refusal):
         return JsonResponse(shown(partial), status=413)
@@ -276,7 +276,9 @@ def _where(partial: PartialUpload, *, status: int) -> HttpResponse:
 
 
 def _partial_or_404(request: HttpRequest, uid: UUID) -> PartialUpload:
-    mine = PartialUpload.objects.filter(owner=user_of(request)).select_related("owner")
+    mine = PartialUpload.objects.filter(owner=user_of(request), direct=False).select_related(
+        "owner"
+    )
     return get_object_or_404(mine, uid=uid)
 
 

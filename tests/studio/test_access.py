@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 
 from accounts.models import ApiKey, User
 from batches import storage, webhooks
-from batches.models import Batch, Delivery, Original, Parcel, Result
+from batches.models import Batch, Delivery, Original, Parcel, PartialUpload, Result
 from batches.states import BatchState, ItemState
 from tests import clients
 from tests.factories import bare_batch, bare_item, picture
@@ -47,6 +47,10 @@ def an_image():
     return {"data": {"image": {"url": "https://a.io/x.png"}}, "format": "json"}
 
 
+def a_direct_upload():
+    return {"data": {"name": "x.png", "bytes": 100}, "format": "json"}
+
+
 def an_archive():
     return {"data": {"to": "zip"}, "format": "json"}
 
@@ -61,6 +65,8 @@ class Route:
     """What a route answers whoever may use it, and what it is about."""
 
     status: int = 200
+    code: str | None = None
+    """The code that goes with the status, if that is a refusal."""
     of: str = ""
     """The one thing in its address, if there is one."""
     open: bool = False
@@ -79,6 +85,9 @@ TABLE = {
     ("tool", "get"): Route(of="tool", open=True),
     ("schema", "get"): Route(open=True),
     ("uploads", "post"): Route(201, body=a_file),
+    # 409 because the files of tests lie on a disk.
+    ("uploads-direct", "post"): Route(409, "direct_upload_unavailable", body=a_direct_upload),
+    ("upload-direct-complete", "post"): Route(of="ticket"),
     ("upload", "get"): Route(of="upload"),
     ("upload-file", "get"): Route(of="upload"),
     ("upload-thumbnail", "get"): Route(of="upload"),
@@ -206,8 +215,12 @@ def objects(alice):
         content_type="text/csv",
     )
     Parcel.objects.create(delivery=delivery, result=done.results.get(), state="failed", place="x")
+    ticket = PartialUpload.objects.create(
+        owner=alice, name="x.png", length=1, direct=True, outcome={"upload": str(upload.uid)}
+    )
     return {
         "upload": upload,
+        "ticket": ticket,
         "batch": batch,
         "item": done,
         "tool": "fake",
@@ -250,7 +263,7 @@ NO_SCOPE = (403, "scope_missing")
 
 def roles(route: Route, method: str, alice, bob, staff) -> dict[str, tuple[Callable, Any]]:
     """Who asks, and what each is answered: the status, with the code where it is a refusal."""
-    good = (route.status, None)
+    good = (route.status, route.code)
     writes = method != "get"
     stranger = good if route.open else NOBODY
     other = NOT_FOUND if route.of and not (route.open or route.shared) else good
