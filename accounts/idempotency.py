@@ -34,8 +34,8 @@ from rest_framework.views import APIView
 from accounts.models import IdempotencyKey, User
 
 KEPT_FOR = timedelta(hours=24)
-ABANDONED_AFTER = timedelta(minutes=5)
-"""A request that runs longer than this has died; the web server's own limit is shorter."""
+ABANDONED_AFTER = timedelta(minutes=10)
+"""A request that runs longer than this has died: the longest wait for an image is shorter."""
 
 LONGEST_KEY = 255
 REPLAYED = "Idempotent-Replayed"

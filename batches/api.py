@@ -131,12 +131,8 @@ class UploadsView(APIView):
     @idempotent
     def post(self, request: Request) -> Response:
         """Validate a picture and keep it. The same file once more gives the same id, with 200."""
-        files = request.FILES.getlist("file")
-        if len(files) != 1:
-            raise serializers.ValidationError(
-                {"file": [_("Send one file, in a form field called “file”.")]}, code="required"
-            )
-        original, new = received(request, files[0])
+        file = file_in(request)
+        original, new = intake.receive(user_of(request), file.read(), name=file.name or "")
         read = UploadSerializer(original, context={"request": request}).data
         return Response(read, status=201 if new else 200)
 
@@ -476,6 +472,18 @@ def user_of(request: Request) -> User:
 
 def _upload(request: Request, uid: UUID) -> Original:
     return get_object_or_404(Original.objects.visible_to(user_of(request)), uid=uid)
+
+
+def file_in(request: Request) -> UploadedFile:
+    """The one file of a form. Raises `ValidationError`, or `ImageRefused` for its length."""
+    files = request.FILES.getlist("file")
+    if len(files) != 1:
+        raise serializers.ValidationError(
+            {"file": [_("Send one file, in a form field called “file”.")]}, code="required"
+        )
+    file: UploadedFile = files[0]
+    _refuse_by_length(file.size or 0)
+    return file
 
 
 def batch_of(request: Request, uid: UUID) -> Batch:

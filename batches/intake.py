@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Connection, User
 from batches import fetch, messages, reuse, setting_images, storage
-from batches.models import Batch, Item, Original
-from batches.names import Names, clean_name
+from batches.models import Batch, Item, Original, Result
+from batches.names import Names, clean_name, split_name
 from batches.patterns import Facts, Namer, NameTaken
 from batches.sources.base import Row
 from batches.states import ItemState
@@ -83,24 +83,72 @@ def receive(owner: User, data: bytes, *, name: str, shrink: bool = False) -> tup
     thumbnail_key = f"{key}.thumb.webp"
     storage.save(storage.ORIGINALS, key, kept)
     storage.save(storage.ORIGINALS, thumbnail_key, seen.thumbnail)
+    return _kept(
+        Original(
+            uid=uid,
+            owner=owner,
+            name=clean_name(name),
+            sha256=digest,
+            bytes=len(data),
+            format=seen.format,
+            width=seen.width,
+            height=seen.height,
+            key=key,
+            content_type=images.CONTENT_TYPES[kind],
+            thumbnail_key=thumbnail_key,
+        )
+    )
+
+
+def adopt(owner: User, result: Result) -> Original:
+    """A result of the owner's as an original, to work on further.
+
+    We have made the file ourselves, so it is copied and not looked at again. Raises
+    `ImageRefused` for what is no image, is gone, or is more than one may send us.
+    """
+    if not result.key or result.width is None or result.height is None:
+        raise ImageRefused("source_not_image")
+    if known := Original.objects.filter(owner=owner, sha256=result.sha256).first():
+        return known
+    try:
+        images.check_bytes(result.bytes)
+        images.check_dimensions(result.width, result.height)
+    except images.ImageProblem as problem:
+        raise ImageRefused(problem.code, problem.params) from problem
+    uid = uuid.uuid4()
+    key = storage.original_key(owner.uid, uid, images.EXTENSIONS[result.format])
+    thumbnail_key = f"{key}.thumb.webp"
+    try:
+        storage.copy(storage.RESULTS, result.key, key, into=storage.ORIGINALS)
+        storage.copy(storage.RESULTS, result.thumbnail_key, thumbnail_key, into=storage.ORIGINALS)
+    except FileNotFoundError:
+        storage.delete(storage.ORIGINALS, key)
+        raise ImageRefused("source_missing") from None
+    return _kept(
+        Original(
+            uid=uid,
+            owner=owner,
+            name=clean_name(f"{split_name(result.item.name)[0]}{images.EXTENSIONS[result.format]}"),
+            sha256=result.sha256,
+            bytes=result.bytes,
+            format=result.format,
+            width=result.width,
+            height=result.height,
+            key=key,
+            content_type=images.CONTENT_TYPES[result.format],
+            thumbnail_key=thumbnail_key,
+        )
+    )[0]
+
+
+def _kept(original: Original) -> tuple[Original, bool]:
+    """The original, stored, and whether it is new: the same may have come in beside us."""
     try:
         with transaction.atomic():
-            original = Original.objects.create(
-                uid=uid,
-                owner=owner,
-                name=clean_name(name),
-                sha256=digest,
-                bytes=len(data),
-                format=seen.format,
-                width=seen.width,
-                height=seen.height,
-                key=key,
-                content_type=images.CONTENT_TYPES[kind],
-                thumbnail_key=thumbnail_key,
-            )
-    except IntegrityError:  # the same file came in beside us and was faster
-        storage.delete(storage.ORIGINALS, key, thumbnail_key)
-        return Original.objects.get(owner=owner, sha256=digest), False
+            original.save(force_insert=True)
+    except IntegrityError:
+        storage.delete(storage.ORIGINALS, original.key, original.thumbnail_key)
+        return Original.objects.get(owner=original.owner, sha256=original.sha256), False
     return original, True
 
 

@@ -30,6 +30,7 @@ urlpatterns = [
     path("language/", set_language, name="set_language"),
     path("api/", views.api, name="reference"),
     path("api/v1/", include((api_v1, "api"))),
+    path("api/", include("batches.zapier.urls")),
 ]
 
 handler400 = problems.bad_request

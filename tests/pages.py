@@ -449,7 +449,7 @@ LOOKS = [
     Look("no-page", "batches:pause", PERSON, _batch("running"), status=405),
 ]
 
-BESIDE_PAGES = {"admin", "api"}
+BESIDE_PAGES = {"admin", "api", "zapier"}
 """Name spaces with tables of their own."""
 
 

@@ -1,7 +1,7 @@
 """Who may do what: every route and method of the API, tried by everybody.
 
 The routes come from the URL resolver, so a new one fails here until the table below says what
-it is for.
+it is for. Those of the doors for clients of Sirv AI Studio are `zapier:…`.
 """
 
 import uuid
@@ -22,6 +22,7 @@ from accounts.models import ApiKey, User
 from batches import storage, webhooks
 from batches.models import Batch, Delivery, Original, Parcel, PartialUpload, Result
 from batches.states import BatchState, ItemState
+from batches.zapier.table import BATCH_DOORS, DOORS
 from tests import clients
 from tests.factories import bare_batch, bare_item, picture
 
@@ -58,6 +59,10 @@ def an_archive():
 def a_sheet():
     file = SimpleUploadedFile("list.csv", b"url\nhttps://a.io/x.png\n")
     return {"data": {"tool": "fake", "file": file}, "format": "multipart"}
+
+
+def a_job():
+    return {"data": {"images": [{"image_url": "https://a.io/x.png"}]}, "format": "json"}
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,12 @@ TABLE = {
     ("item", "get"): Route(of="item"),
     ("item-result", "get"): Route(of="item"),
     ("item-thumbnail", "get"): Route(of="item"),
+    ("zapier:me", "get"): Route(),
+    ("zapier:upload", "post"): Route(200, body=a_file),
+    # Without an image: a call of a tool waits for it.
+    **{(f"zapier:{door}", "post"): Route(422) for door in DOORS},
+    **{(f"zapier:batch-{door}", "post"): Route(body=a_job) for door in BATCH_DOORS},
+    ("zapier:status", "get"): Route(of="batch"),
 }
 
 
@@ -301,6 +312,11 @@ def roles(route: Route, method: str, alice, bob, staff) -> dict[str, tuple[Calla
     }
 
 
+def code_of(response) -> str:
+    """Why it refused; clients of Sirv AI Studio are told in upper case."""
+    return response.json()["code"].lower()
+
+
 @contextmanager
 def as_if_nothing_had_happened():
     """Take back what is done within."""
@@ -322,7 +338,10 @@ def test_each_may_what_the_table_says(name, method, objects, alice, bob, staff):
             if response.streaming:
                 list(response.streaming_content)  # to its end, which closes what it reads
             refused = response.status_code >= 400
-            found[who] = (response.status_code, response.json()["code"] if refused else None)
+            found[who] = (
+                response.status_code,
+                code_of(response) if refused else None,
+            )
             expected[who] = answer
             if answer == NOT_FOUND:
                 assert Batch.objects.get().state == route.state
@@ -339,7 +358,10 @@ def test_other_methods_are_told_which_there_are(name, objects, alice):
     for method in {*METHODS, "trace"} - known:
         response = client.generic(method.upper(), address)
 
-        assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
+        assert (response.status_code, response.json()["code"].lower()) == (
+            405,
+            "method_not_allowed",
+        )
         assert {word.strip().lower() for word in response["Allow"].split(",")} - {
             "head",
             "options",

@@ -77,7 +77,7 @@ def web(worker_env, servers) -> Iterator[Callable[..., int]]:
         line = f"gunicorn studio.wsgi --bind 127.0.0.1:{port} --config {config} --no-control-socket"
         server = subprocess.Popen(
             [sys.executable, "-m", *line.split(), "--chdir", str(settings.BASE_DIR)],
-            env={**worker_env, **env},
+            env={**worker_env, "STUDIO_PORT": str(port), **env},
         )
         servers[port] = server
 
