@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.datastructures import MultiValueDict
@@ -25,18 +26,20 @@ from batches import intake, one_image, waiting
 from batches.api import (
     ChargingView,
     members_of,
+    once,
     query_of,
     readable,
     received,
     refuse_announced,
     user_of,
 )
-from batches.models import Item
+from batches.models import Batch, Item
 from batches.serializers import ImageSerializer, ItemSerializer, Strict, address
 from batches.sources.base import Row
 from batches.states import ENDED
 from tools import registry
 from tools.base import Tool
+from tools.engines import images
 
 OBJECTS = {"settings"}
 """Members that a form has as texts of JSON."""
@@ -100,6 +103,7 @@ class RunView(ChargingView):
     """``POST run/{tool}``."""
 
     parser_classes = [MultiPartParser, *ChargingView.parser_classes]
+    may_refuse = ["batch_limit_exceeded", *sorted(images.CODES)]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse what is announced as too long before anybody reads it."""
@@ -141,9 +145,10 @@ class RunView(ChargingView):
         """
         tool = _tool_or_404(slug)
         seconds = query_of(request, RunQuerySerializer)["wait"]
-        item = _start(request, tool)
+        batch = once(request, partial(_start, request, tool))
         gone = partial(waiting.has_gone, request.META)
         try:
+            item = batch.items.get()
             with suppress(waiting.NoPlace), waiting.place():
                 waiting.until_ended(item, seconds=seconds, unless=gone)
             item = readable(Item.objects.all()).get(pk=item.pk)
@@ -188,8 +193,8 @@ def _asked(request: Request) -> _Asked:
     return _Asked(values, f"/{given}", settings, reuse, file=values.get("file"))
 
 
-def _start(request: Request, tool: Tool) -> Item:
-    """Start what the request asks for; its item."""
+def _start(request: Request, tool: Tool, uid: UUID) -> Batch:
+    """Start what the request asks for, as the batch of this id."""
     asked = _asked(request)
     tool.clean(asked.settings)  # to look at a picture takes longer
     image = asked.image
@@ -204,8 +209,8 @@ def _start(request: Request, tool: Tool) -> Item:
     )
     try:
         return one_image.start(
-            user_of(request), tool, row, settings=asked.settings, reuse=asked.reuse
-        )
+            user_of(request), tool, row, settings=asked.settings, reuse=asked.reuse, uid=uid
+        ).batch
     except intake.RowsInvalid as invalid:
         raise intake.RowsInvalid(
             [replace(error, pointer=_pointer(error.pointer, asked)) for error in invalid.errors]

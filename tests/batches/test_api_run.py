@@ -7,7 +7,10 @@ from collections.abc import Callable
 import django_rq
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 
+from accounts.idempotency import ABANDONED_AFTER
+from accounts.models import IdempotencyKey
 from batches import lifecycle, pipeline, waiting
 from batches.models import Batch, Item, Original
 from batches.sources.base import Row
@@ -196,6 +199,28 @@ def test_the_first_answer_is_given_again_also_where_the_image_was_under_way(alic
     assert again["Idempotent-Replayed"] == "true"
     assert Item.objects.count() == 1
     assert alices.get(again["Location"]).json()["state"] == "done"
+
+
+def test_a_request_whose_first_run_has_died_finds_its_image(alices, alice):
+    data, key = picture(), {"HTTP_IDEMPOTENCY_KEY": "k1"}
+
+    def run_it():
+        form = {"file": SimpleUploadedFile("mug.png", data)}
+        return alices.post(AT_ONCE, form, format="multipart", **key)
+
+    first = run_it()
+    after = ledger.balance(alice)
+    # As it is when the process dies before it has noted the answer.
+    IdempotencyKey.objects.update(status=None, created_at=timezone.now() - ABANDONED_AFTER)
+    work()
+
+    again = run_it()
+
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert (again.json()["id"], again.json()["state"]) == (first.json()["id"], "done")
+    assert again["X-Credits-Charged"] == "2"
+    assert Batch.objects.count() == 1
+    assert ledger.balance(alice).available == after.available
 
 
 def test_the_same_key_with_another_file_is_refused(alices):
