@@ -322,26 +322,36 @@ def progress_of(deliveries: Sequence[Delivery]) -> dict[int, Progress]:
 
 def causes(delivery: Delivery) -> list[Cause]:
     """Why results are not where they should be, the most frequent cause first."""
-    if delivery.error_code and delivery.state == DeliveryState.FAILED:
+    return causes_of([delivery])[delivery.pk]
+
+
+def causes_of(deliveries: Sequence[Delivery]) -> dict[int, list[Cause]]:
+    """The same for each of them, by its primary key, in three queries at most."""
+    found: dict[int, list[Cause]] = {delivery.pk: [] for delivery in deliveries}
+    parcels = Parcel.objects.filter(delivery__in=found)
+    whole = {
+        delivery.pk: delivery
+        for delivery in deliveries
+        if delivery.error_code and delivery.state == DeliveryState.FAILED
+    }
+    if whole:  # those of which single results failed say which
+        failed = parcels.filter(delivery__in=whole, state=ParcelState.FAILED)
+        for pk in failed.values_list("delivery", flat=True).distinct():
+            whole.pop(pk)
+    wrong = parcels.exclude(error_code="").exclude(state=ParcelState.WAITING)
+    rows = wrong.values("delivery", "error_code").annotate(n=Count("pk"), example=Min("pk"))
+    examples = Parcel.objects.filter(pk__in=[row["example"] for row in rows])
+    params = dict(examples.values_list("pk", "error_params"))
+    for row in rows:
+        code, figures = row["error_code"], params.get(row["example"], {})
+        cause = Cause(code=code, message=messages.text(code, figures), count=row["n"])
+        found[row["delivery"]].append(cause)
+    for delivery in whole.values():
         message = messages.text(delivery.error_code, delivery.error_params)
-        if not delivery.parcels.filter(state=ParcelState.FAILED).exists():
-            return [Cause(code=delivery.error_code, message=message, count=1)]
-    wrong = delivery.parcels.exclude(error_code="").exclude(state=ParcelState.WAITING)
-    rows = wrong.values("error_code").annotate(n=Count("pk"), example=Min("pk"))
-    params = dict(
-        Parcel.objects.filter(pk__in=[row["example"] for row in rows]).values_list(
-            "pk", "error_params"
-        )
-    )
-    found = [
-        Cause(
-            code=row["error_code"],
-            message=messages.text(row["error_code"], params.get(row["example"], {})),
-            count=row["n"],
-        )
-        for row in rows
-    ]
-    return sorted(found, key=lambda cause: (-cause.count, cause.code))
+        found[delivery.pk] = [Cause(code=delivery.error_code, message=message, count=1)]
+    return {
+        pk: sorted(one, key=lambda cause: (-cause.count, cause.code)) for pk, one in found.items()
+    }
 
 
 # --- Small things ---------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The HTTP API of deliveries: thin doors onto `deliveries`."""
 
+from collections.abc import Sequence
 from datetime import UTC
 from typing import Any
 from uuid import UUID
@@ -55,7 +56,10 @@ class DeliverySerializer(serializers.Serializer):
 
 
 def delivery_as_read(
-    delivery: Delivery, progress: deliveries.Progress, request: Request
+    delivery: Delivery,
+    progress: deliveries.Progress,
+    causes: Sequence[deliveries.Cause],
+    request: Request,
 ) -> dict[str, Any]:
     """The delivery as clients read it. Wants its batch and connection."""
     url = None
@@ -76,7 +80,7 @@ def delivery_as_read(
             "failed": progress.failed,
             "undone": progress.undone,
             "total": progress.total,
-            "errors": deliveries.causes(delivery),
+            "errors": causes,
             "url": url,
             "created_at": delivery.created_at,
             "finished_at": delivery.finished_at,
@@ -97,9 +101,12 @@ class BatchDeliveriesView(APIView):
         found = Delivery.objects.filter(batch=batch).select_related("batch", "connection")
         pages = self.pagination_class()
         page = pages.paginate_queryset(found, request, view=self) or []
-        looks = deliveries.progress_of(page)
+        looks, causes = deliveries.progress_of(page), deliveries.causes_of(page)
         return pages.get_paginated_response(
-            [delivery_as_read(delivery, looks[delivery.pk], request) for delivery in page]
+            [
+                delivery_as_read(delivery, looks[delivery.pk], causes[delivery.pk], request)
+                for delivery in page
+            ]
         )
 
     @extend_schema(
@@ -186,4 +193,5 @@ def _delivery(request: Request, uid: UUID) -> Delivery:
 
 def _delivered(request: Request, delivery: Delivery, *, status: int = 200) -> Response:
     look = deliveries.progress_of([delivery])[delivery.pk]
-    return Response(delivery_as_read(delivery, look, request), status=status)
+    read = delivery_as_read(delivery, look, deliveries.causes(delivery), request)
+    return Response(read, status=status)

@@ -1,15 +1,15 @@
 """The reading side: counts, credits and time left. Counted at each look, never stored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from math import ceil
 from statistics import median
 from typing import Any
 
-from django.db.models import Count, Q, Sum
-from django.db.models.functions import Coalesce
+from django.db.models import Count, F, Q, Sum, Window
+from django.db.models.functions import Coalesce, RowNumber
 
 from batches.models import Batch, Item
 from batches.states import ENDED, LIVE, ON_HOLD, BatchState, ItemState
@@ -62,8 +62,8 @@ def of(batch: Batch, *, now: datetime | None) -> Progress:
 def of_many(batches: Sequence[Batch], *, now: datetime | None) -> dict[int, Progress]:
     """Count the items of several batches, by the batches' ids.
 
-    One query for all of them, and one more for the pace of each that runs; `now` may be
-    nothing where nobody asks for the time left.
+    One query for all of them, and one more for the pace of those that run; `now` may be nothing
+    where nobody asks for the time left.
     """
     found: dict[int, dict[str, Any]] = {batch.pk: {} for batch in batches}
     rows = (
@@ -79,13 +79,18 @@ def of_many(batches: Sequence[Batch], *, now: datetime | None) -> dict[int, Prog
     )
     for row in rows:
         found[row["batch"]][row["state"]] = row
-    return {batch.pk: _progress(batch, found[batch.pk], now=now) for batch in batches}
+    looks = {batch.pk: _progress(batch, found[batch.pk]) for batch in batches}
+    if now is None:
+        return looks
+    paced = [pk for pk, look in looks.items() if _pace_is_known(look)]
+    for pk, times in _recent(paced).items():
+        look = looks[pk]
+        looks[pk] = replace(look, eta_seconds=_time_left(times, look.total - look.finished, now))
+    return looks
 
 
-def _progress(
-    batch: Batch, rows: Mapping[str, Mapping[str, int]], *, now: datetime | None
-) -> Progress:
-    """One batch's figures from its rows, one for each state of items."""
+def _progress(batch: Batch, rows: Mapping[str, Mapping[str, int]]) -> Progress:
+    """One batch's figures from its rows, one for each state of items; without the time left."""
 
     def total_of(column: str, *states: ItemState) -> int:
         return sum(rows[state][column] for state in states if state in rows)
@@ -108,29 +113,38 @@ def _progress(
         held=total_of("on_hold", *ON_HOLD),
         used=used,
         released=total_of("on_hold", *ENDED) - used,
-        eta_seconds=_time_left(batch, ended[ItemState.DONE], total, total - finished, now),
+        eta_seconds=None,
     )
+
+
+def _pace_is_known(look: Progress) -> bool:
+    """Whether enough has been done to say how long the rest takes: 5 items, or a tenth."""
+    enough = min(5, max(2, look.total // 10))
+    return look.state == BatchState.RUNNING and look.finished < look.total and look.done >= enough
+
+
+def _recent(batches: Sequence[int]) -> dict[int, list[tuple[datetime, datetime]]]:
+    """When the items that were done last began and ended, by batch."""
+    done = Item.objects.filter(batch__in=batches, state=ItemState.DONE).order_by("-finished_at")
+    if len(batches) > 1:
+        place = Window(
+            RowNumber(), partition_by=F("batch"), order_by=F("finished_at").desc(nulls_last=True)
+        )
+        done = done.annotate(place=place).filter(place__lte=RECENT)
+    else:  # no need to put all of them in order
+        done = done[:RECENT]
+    found: dict[int, list[tuple[datetime, datetime]]] = {}
+    if batches:
+        for batch, began, ended in done.values_list("batch", "started_at", "finished_at"):
+            if began and ended:
+                found.setdefault(batch, []).append((began, ended))
+    return found
 
 
 def _time_left(
-    batch: Batch, done: int, total: int, left: int, now: datetime | None
-) -> tuple[int, int] | None:
-    """A range in seconds, or nothing before the pace can be known (5 items, or a tenth)."""
-    if (
-        now is None
-        or batch.state != BatchState.RUNNING
-        or not left
-        or done < min(5, max(2, total // 10))
-    ):
-        return None
-    recent = (
-        Item.objects.filter(batch=batch, state=ItemState.DONE)
-        .order_by("-finished_at")
-        .values_list("started_at", "finished_at")[:RECENT]
-    )
-    times = [(began, ended) for began, ended in recent if began and ended]
-    if not times:
-        return None
+    times: Sequence[tuple[datetime, datetime]], left: int, now: datetime
+) -> tuple[int, int]:
+    """A range in seconds for the items that are left, at the pace of these."""
     began = min(began for began, _ended in times)
     ends = [*sorted(ended for _began, ended in times), now]
     gaps = [(after - before).total_seconds() for before, after in pairwise(ends)]

@@ -248,14 +248,10 @@ def _follows(batch: Batch) -> bool:
 
 def _shown(found: Sequence[Delivery]) -> list[Shown]:
     looks = deliveries.progress_of(found)
-    return [
-        Shown(
-            delivery,
-            looks[delivery.pk],
-            deliveries.causes(delivery) if looks[delivery.pk].failed or _undone(delivery) else [],
-        )
-        for delivery in found
-    ]
+    causes = deliveries.causes_of(
+        [delivery for delivery in found if looks[delivery.pk].failed or _undone(delivery)]
+    )
+    return [Shown(delivery, looks[delivery.pk], causes.get(delivery.pk, [])) for delivery in found]
 
 
 def _undone(delivery: Delivery) -> bool:
