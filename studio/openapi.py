@@ -131,13 +131,6 @@ class Operation(AutoSchema):
                 schema["required"] = sorted(schema["properties"])
         return schema
 
-    def _get_serializer_field_meta(self, field: Any, direction: str) -> Schema:
-        """In our requests null means the default."""
-        meta: Schema = super()._get_serializer_field_meta(field, direction)
-        if direction == "request" and not field.required and _is_strict(field.parent):
-            meta["nullable"] = True
-        return meta
-
     def _insert_field_validators(self, field: Any, schema: Schema) -> None:
         """A list that must hold something says so."""
         super()._insert_field_validators(field, schema)
@@ -219,8 +212,6 @@ def complete(result: Schema, **_about: Any) -> Schema:
     components = result["components"]
     components["headers"] = dict(HEADERS)
     schemas = components.setdefault("schemas", {})
-    for schema in schemas.values():
-        _let_null_be_the_default(schema)
     schemas |= {"Problem": PROBLEM, "ProblemError": PROBLEM_ERROR}
     for status, codes in CODES.items():
         schemas[_problem_name(status)] = _problem(status, codes)
@@ -297,22 +288,10 @@ def problem_response(status: int, codes: Iterable[str]) -> Schema:
 
 
 def _is_strict(serializer: Any) -> bool:
-    """Whether it refuses what it does not know, and takes null for the default."""
+    """Whether it refuses what it does not know."""
     from batches.serializers import Strict  # views are made of both
 
     return isinstance(serializer, Strict)
-
-
-def _let_null_be_the_default(schema: Schema) -> None:
-    """Say of choices what `Operation` says of all else that a request may leave out.
-
-    They were parted from their fields after those were described.
-    """
-    if schema.get("additionalProperties") is not False:
-        return
-    for name, told in schema.get("properties", {}).items():
-        if "allOf" in told and name not in schema.get("required", ()):
-            told["oneOf"] = [*told.pop("allOf"), {"type": "null"}]
 
 
 def _problem_name(status: int) -> str:
