@@ -11,6 +11,7 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any
 
+from botocore.exceptions import BotoCoreError
 from django.core.exceptions import (
     BadRequest,
     PermissionDenied,
@@ -39,9 +40,9 @@ from tools.registry import UnknownTool
 
 CONTENT_TYPE = "application/problem+json"
 TRY_AGAIN_AFTER = 5
-"""Seconds, when the database or the guard of images can't answer just now."""
+"""Seconds, when the database, the buckets or the guard of images can't answer just now."""
 
-OUTAGES = (OperationalError, InterfaceError, GuardLost)
+OUTAGES = (OperationalError, InterfaceError, GuardLost, BotoCoreError)
 
 IMAGE_STATUS = {"file_too_large": 413, "format_unsupported": 415}
 """Every other code of a refused image is a 422."""
