@@ -57,7 +57,8 @@ class Document:
         answers = (
             self.resolved(answer)
             for _path, _method, operation in self.operations()
-            for answer in operation["responses"].values()
+            for status, answer in operation["responses"].items()
+            if is_good(status)
         )
         media = (one for answer in answers for one in answer.get("content", {}).values())
         return frozenset(self.named(one.get("schema", {}))[0] for one in media) - {""}
@@ -170,6 +171,11 @@ class Document:
 
     def _variants(self, schema: Schema) -> list[Schema]:
         return [self.resolved(one) for one in schema.get("oneOf") or schema.get("anyOf") or ()]
+
+
+def is_good(status: str) -> bool:
+    """Whether an answer of this status says that things went as they were asked for."""
+    return status.startswith(("2", "3"))
 
 
 def _type_of(schema: Schema) -> str:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import READ, RUN
 from studio.reference import curl
-from studio.reference.document import DEEPEST, NAME, Document, Schema
+from studio.reference.document import DEEPEST, NAME, Document, Schema, is_good
 from studio.reference.prose import prose, without_choices
 from studio.reference.values import (
     Answer,
@@ -24,6 +24,7 @@ from studio.reference.values import (
     Group,
     Operation,
     Reference,
+    Refused,
     Sample,
     Shape,
 )
@@ -67,11 +68,13 @@ class _Reader:
             ),
             messages=tuple(self._message(*one) for one in self._document.messages()),
             shapes=tuple(self._shape(name) for name in sorted(self._document.named_in_answers)),
+            headers=tuple(self._headers()),
         )
 
     def _operation(self, path: str, method: str, operation: Schema) -> Operation:
         title, text = _title_of(operation)
         content = self._document.resolved(operation.get("requestBody", {})).get("content", {})
+        answers = sorted(operation["responses"].items())
         scope = READ if method in READING else RUN
         return Operation(
             anchor=slugify(operation["operationId"]),
@@ -85,10 +88,16 @@ class _Reader:
                 for place in PLACES
                 if (fields := tuple(self._parameters(operation, place)))
             ),
-            bodies=tuple(self._body(kind, media) for kind, media in content.items()),
+            bodies=tuple(self._bodies(content)),
             answers=tuple(
                 self._answer(status, self._document.resolved(answer))
-                for status, answer in sorted(operation["responses"].items())
+                for status, answer in answers
+                if is_good(status)
+            ),
+            refusals=tuple(
+                self._refused(status, self._document.resolved(answer))
+                for status, answer in answers
+                if not is_good(status)
             ),
             curl=curl.command(self._document, path, method, operation, base=self._base),
             deprecated=bool(operation.get("deprecated")),
@@ -106,14 +115,19 @@ class _Reader:
             schema["description"] = text
         return self._field(name, schema, required=told.get("required", False))
 
-    def _body(self, media_type: str, media: Schema) -> Body:
-        schema = self._document.resolved(media.get("schema", {}))
-        return Body(
-            media_type=media_type,
-            fields=self._fields(schema, skip="readOnly"),
-            kind=self._document.kind(schema),
-            text=prose(schema.get("description", "")),
-        )
+    def _bodies(self, content: Schema) -> Iterator[Body]:
+        """Where a body can be sent in several ways, the later ones tell what is different."""
+        known: tuple[Field, ...] = ()
+        for media_type, media in content.items():
+            schema = self._document.resolved(media.get("schema", {}))
+            fields = self._fields(schema, skip="readOnly")
+            yield Body(
+                media_type=media_type,
+                fields=tuple(field for field in fields if field not in known),
+                kind=self._document.kind(schema),
+                text=prose(schema.get("description", "")),
+            )
+            known = known or fields
 
     def _answer(self, status: str, answer: Schema) -> Answer:
         content = answer.get("content", {})
@@ -131,12 +145,27 @@ class _Reader:
             of=name if described else "",
             paged=paged,
             fields=() if described else self._fields(resolved(schema), skip="writeOnly"),
-            headers=tuple(
-                self._outside_a_body(header, resolved(told))
-                for header, told in answer.get("headers", {}).items()
-            ),
+            headers=tuple(sorted(answer.get("headers", {}))),
             samples=tuple(self._samples(media)) if media else (),
         )
+
+    def _refused(self, status: str, answer: Schema) -> Refused:
+        """The codes are those of the body's schema, where it lists them."""
+        media: Schema = next(iter(answer.get("content", {}).values()), {})
+        schema = self._document.resolved(media.get("schema", {}))
+        code = self._document.resolved(schema.get("properties", {}).get("code", {}))
+        given = [code["const"]] if "const" in code else code.get("enum", [])
+        return Refused(status=status, codes=tuple(map(str, given)))
+
+    def _headers(self) -> Iterator[Field]:
+        """Each header of an answer, once."""
+        found: dict[str, Schema] = {}
+        for _path, _method, operation in self._document.operations():
+            for answer in map(self._document.resolved, operation["responses"].values()):
+                found = {**answer.get("headers", {}), **found}
+        for name, told in sorted(found.items()):
+            # In which answers it has to be is of no interest here.
+            yield self._outside_a_body(name, {**self._document.resolved(told), "required": False})
 
     def _samples(self, media: Schema) -> Iterator[Sample]:
         named = media.get("examples", {})

@@ -39,13 +39,14 @@ class Body:
 
     media_type: str
     fields: tuple[Field, ...]
+    """Of a second kind of body, those that the first has not, or has otherwise."""
     kind: str
     text: SafeString
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What an operation may answer with one status."""
+    """What an operation answers with one status, where things go as they were asked for."""
 
     status: str
     phrase: str
@@ -56,13 +57,17 @@ class Answer:
     paged: bool
     """Whether it is a page of a list of such objects."""
     fields: tuple[Field, ...]
-    headers: tuple[Field, ...]
+    headers: tuple[str, ...]
+    """Names; what they mean is said once, for all operations."""
     samples: tuple[Sample, ...]
 
-    @property
-    def good(self) -> bool:
-        """Whether things went as they were asked for."""
-        return self.status.startswith(("2", "3"))
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A status of refusals, and the codes that it comes with."""
+
+    status: str
+    codes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +85,7 @@ class Operation:
     """By the place that they stand in: path, query, header."""
     bodies: tuple[Body, ...]
     answers: tuple[Answer, ...]
+    refusals: tuple[Refused, ...]
     curl: str
     deprecated: bool
 
@@ -91,7 +97,7 @@ class Operation:
     @property
     def shown_answer(self) -> Answer | None:
         """The first answer that has something to show."""
-        return next((answer for answer in self.answers if answer.good and answer.samples), None)
+        return next((answer for answer in self.answers if answer.samples), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,3 +129,5 @@ class Reference:
     messages: tuple[Shape, ...]
     """What the site sends by itself."""
     shapes: tuple[Shape, ...]
+    headers: tuple[Field, ...]
+    """Of answers."""

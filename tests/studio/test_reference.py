@@ -164,6 +164,38 @@ def test_examples_of_the_document_come_before_made_up_ones():
     assert answer.samples[0].code == '{\n  "name": "blue"\n}'
 
 
+def test_refusals_are_told_by_their_codes_and_headers_once_for_all():
+    problem = {"type": "object", "properties": {"code": {"type": "string", "enum": ["a", "b"]}}}
+    one = {"type": "object", "properties": {"code": {"const": "c"}}}
+    header = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    content = {"application/problem+json": {"schema": {"$ref": f"{REF}Problem"}}}
+    responses = {
+        "409": {"content": content, "headers": header},
+        "429": {"content": {"application/problem+json": {"schema": one}}, "headers": header},
+        "304": {"headers": header},
+    }
+
+    told = read(document({"responses": responses}, {"Problem": problem}), base="")
+
+    [operation] = told.groups[0].operations
+    assert [(it.status, it.codes) for it in operation.refusals] == [
+        ("409", ("a", "b")),
+        ("429", ("c",)),
+    ]
+    assert [(it.status, it.headers) for it in operation.answers] == [("304", ("Retry-After",))]
+    assert [(it.name, it.kind) for it in told.headers] == [("Retry-After", "integer")]
+    assert told.shapes == ()
+
+
+def test_a_second_way_to_send_a_body_tells_only_what_is_different():
+    form = {**MUG, "properties": {**MUG["properties"], "file": {"type": "string"}}}
+    content = {"application/json": {"schema": MUG}, "multipart/form-data": {"schema": form}}
+
+    bodies = operation_of({"requestBody": {"content": content}}).bodies
+
+    assert [[it.name for it in body.fields] for body in bodies] == [["name", "litres"], ["file"]]
+
+
 def test_the_call_has_what_it_needs_and_nothing_else():
     schema = {**MUG, "required": ["name"]}
     content = {"application/json": {"schema": schema}}
@@ -260,7 +292,7 @@ def test_the_page_shows_every_operation_and_all_its_anchors_lead_somewhere(clien
     assert set(re.findall(r'href="#([^"]+)"', html)) <= ids
     assert set(re.findall(r'data-copy="([^"]+)"', html)) <= ids
     assert 'curl "https://studio.example.com/api/v1/' in html.replace("&quot;", '"')
-    assert len(html) < 400_000
+    assert len(html) < 400_000, "it has to be read on phones, too"
 
 
 def test_the_page_is_made_once_for_each_language(db):
