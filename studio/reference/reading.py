@@ -58,7 +58,7 @@ class _Reader:
         return Reference(
             groups=tuple(
                 Group(
-                    anchor=slugify(tag),
+                    anchor=f"about-{slugify(tag)}",  # an operation may be called like its tag
                     title=tag.replace("_", " ").replace("-", " ").capitalize(),
                     text=prose(known.get(tag, "")),
                     operations=tuple(operations),

@@ -101,5 +101,6 @@ def test_every_block_of_the_page_runs_and_prints_what_it_says(
         assert archive.testzip() is None
         assert {"mug.png", "cup.png", "manifest.json"} <= set(archive.namelist())
     assert all(worker.poll() is None for worker in workers)
-    with Image.open(tmp_path / "sku-1.png") as picture:
-        assert picture.mode == "RGBA"
+    for name in ("sku-1.png", "cup.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.mode == "RGBA"
