@@ -48,6 +48,10 @@ class Expired(Refused):
     code = "direct_upload_expired"
 
 
+CONFLICTS = frozenset(kind.code for kind in (Unavailable, Missing, Expired))
+"""The codes of all that is `Refused`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ticket:
     """What a program needs to send one file: `method`, `url` and exactly these `headers`."""

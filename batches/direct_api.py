@@ -16,6 +16,7 @@ from batches import direct, partials
 from batches.api import body_of, user_of
 from batches.models import PartialUpload
 from batches.serializers import NothingSerializer, Strict, UploadSerializer, address
+from tools.engines import images
 
 LONGEST_NAME = 1000
 LONGEST_TYPE = 100
@@ -63,6 +64,8 @@ class DirectUploadSerializer(serializers.Serializer):
 class DirectUploadsView(APIView):
     """``POST uploads/direct``."""
 
+    may_refuse = ["file_too_large", "file_empty", "too_many_uploads", direct.Unavailable.code]
+
     @extend_schema(
         operation_id="uploads_direct_create",
         request=NewDirectUploadSerializer,
@@ -89,11 +92,14 @@ class DirectUploadsView(APIView):
 class CompleteView(APIView):
     """``POST uploads/direct/{id}/complete``."""
 
+    may_refuse = [*sorted(images.CODES), "upload_differs", direct.Missing.code, direct.Expired.code]
+
     @extend_schema(
         operation_id="uploads_direct_complete",
         request=NothingSerializer,
         responses={201: UploadSerializer, 200: UploadSerializer},
     )
+    @idempotent
     def post(self, request: Request, uid: UUID) -> Response:
         """Take in the file that was sent to the storage, as ``POST uploads`` would.
 

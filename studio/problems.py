@@ -64,7 +64,7 @@ CODES: Mapping[int, frozenset[str]] = {
     402: frozenset({"insufficient_credits"}),
     403: frozenset({"scope_missing", "permission_denied", "batch_limit_exceeded"}),
     404: frozenset({"not_found"}),
-    409: frozenset({"state_conflict", "idempotency_in_flight"}),
+    409: frozenset({"state_conflict", "idempotency_in_flight", *direct.CONFLICTS}),
     413: frozenset({"file_too_large", "sheet_too_large"}),
     415: frozenset({"format_unsupported", "sheet_kind", "sheet_not_a_table"}),
     422: frozenset(
@@ -72,6 +72,8 @@ CODES: Mapping[int, frozenset[str]] = {
             "validation_failed",
             "tool_unavailable",
             "idempotency_mismatch",
+            "too_many_uploads",
+            "upload_differs",
             *images.CODES,
             *SHEET_PROBLEMS,
         }
