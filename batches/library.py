@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from accounts import plans
 from accounts.models import User
-from batches import formats, outbox, storage
+from batches import formats, links, outbox, storage
 from batches.folders import LibraryRefused, locked
 from batches.models import Asset, AssetQuerySet, Folder, Original, Result, Tag
 from batches.names import clean_name, split_name
@@ -115,7 +115,7 @@ def add(
                     asset.folder = folder
                 asset.save(force_insert=True)
                 _put_tags(owner, [asset], tags)
-                outbox.record(owner, outbox.ASSET_CREATED, event(asset))
+                outbox.record(owner, outbox.ASSET_CREATED, lambda: event(asset))
     except BaseException:
         storage.delete(storage.RESULTS, asset.key, asset.thumbnail_key)
         raise
@@ -156,6 +156,7 @@ def save(
         asset.alt_text = words
         asset.save(update_fields=["alt_text", "updated_at"])
         _put_tags(owner, [asset], tags)
+        outbox.record(owner, outbox.ASSET_UPDATED, lambda: event(asset))
     return Kept(asset, alt_text_before=before)
 
 
@@ -163,6 +164,7 @@ def event(asset: Asset) -> dict[str, Any]:
     """An asset as webhooks tell of it."""
     return {
         "id": str(asset.uid),
+        "url": links.asset_link(asset),
         "name": asset.name,
         "format": asset.format,
         "width": asset.width,
@@ -326,6 +328,7 @@ def edit(
                 raise LibraryRefused("tags_full", max=MOST_TAGS)
             asset.tags.set(_tags(asset.owner, wanted))
             _forget_unused(asset.owner)
+        outbox.record(asset.owner, outbox.ASSET_UPDATED, lambda: event(asset))
 
 
 def versions(asset: Asset) -> list[Asset]:
@@ -356,7 +359,11 @@ def move(owner: User, uids: Collection[UUID], folder: Folder | None) -> int:
     with locked(owner):
         if folder and not Folder.objects.visible_to(owner).filter(pk=folder.pk).exists():
             raise LibraryRefused("folder_missing")
-        return _chosen(owner, uids).kept().update(folder=folder, updated_at=timezone.now())
+        moved = _chosen(owner, uids).kept()
+        count = moved.update(folder=folder, updated_at=timezone.now())
+        changed = moved.select_related("folder").order_by("pk")
+        outbox.record_each(owner, outbox.ASSET_UPDATED, lambda: map(event, changed))
+        return count
 
 
 def favourite(owner: User, uids: Collection[UUID], *, on: bool) -> int:
@@ -428,9 +435,14 @@ def _chosen(owner: User, uids: Collection[UUID]) -> AssetQuerySet:
 
 def _delete(owner: User, assets: QuerySet[Asset]) -> int:
     with locked(owner):
-        going = list(assets.select_for_update().values_list("pk", "key", "thumbnail_key"))
-        keys = list(chain.from_iterable(pair for _pk, *pair in going))
-        Asset.objects.filter(pk__in=[pk for pk, *_keys in going]).delete()
+        going = list(assets.select_for_update().order_by("pk"))
+        keys = list(chain.from_iterable((one.key, one.thumbnail_key) for one in going))
+        outbox.record_each(
+            owner,
+            outbox.ASSET_DELETED,
+            lambda: [{"id": str(one.uid), "name": one.name} for one in going],
+        )
+        Asset.objects.filter(pk__in=[one.pk for one in going]).delete()
         _forget_unused(owner)
         transaction.on_commit(lambda: storage.delete(storage.RESULTS, *keys), robust=True)
     return len(going)

@@ -3,7 +3,7 @@
 The rows are the outbox: whoever rings and sends reads them later, and may die in between.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,9 +17,15 @@ BATCH_FINISHED = "batch.finished"
 BATCH_SAMPLED = "batch.sampled"
 DELIVERY_FINISHED = "delivery.finished"
 ASSET_CREATED = "asset.created"
+ASSET_UPDATED = "asset.updated"
+ASSET_DELETED = "asset.deleted"
+ASSET_PROCESSED = "asset.processed"
 PING = "ping"
 """A message that means nothing, to see whether it arrives; nobody subscribes to it."""
-EVENTS = (BATCH_FINISHED, BATCH_SAMPLED, DELIVERY_FINISHED, ASSET_CREATED)
+EVENTS = (
+    *(BATCH_FINISHED, BATCH_SAMPLED, DELIVERY_FINISHED),
+    *(ASSET_CREATED, ASSET_UPDATED, ASSET_DELETED, ASSET_PROCESSED),
+)
 
 
 def record(
@@ -35,6 +41,21 @@ def record(
     as a function: it is called only where somebody listens. `batch` is the one that it is about:
     its own address is told too.
     """
+
+    def one() -> list[Mapping[str, Any]]:
+        return [data() if callable(data) else data]
+
+    return record_each(owner, event, one, batch=batch)
+
+
+def record_each(
+    owner: User,
+    event: str,
+    data: Callable[[], Iterable[Mapping[str, Any]]],
+    *,
+    batch: Batch | None = None,
+) -> int:
+    """`record` for many things to which the same has happened."""
     endpoints = [
         endpoint
         for endpoint in WebhookEndpoint.objects.visible_to(owner).filter(disabled_at=None)
@@ -45,15 +66,14 @@ def record(
         to.append((None, batch.webhook_url))
     if not to:
         return 0
-    payload = dict(data() if callable(data) else data)
-    WebhookMessage.objects.bulk_create(
-        [
-            WebhookMessage(owner=owner, endpoint=endpoint, url=url, event=event, payload=payload)
-            for endpoint, url in to
-        ]
-    )
+    messages = [
+        WebhookMessage(owner=owner, endpoint=endpoint, url=url, event=event, payload=dict(payload))
+        for payload in data()
+        for endpoint, url in to
+    ]
+    WebhookMessage.objects.bulk_create(messages, batch_size=500)
     ring()
-    return len(to)
+    return len(messages)
 
 
 def ring() -> None:

@@ -37,9 +37,10 @@ from django.utils.translation import gettext_noop
 from PIL import Image
 
 from accounts.models import User
-from batches import addresses, intake, lifecycle, reuse, setting_images, storage
+from batches import addresses, intake, lifecycle, links, outbox, reuse, setting_images, storage
 from batches import connections as connected
 from batches import fetch as downloads
+from batches.exports.archive import result_name
 from batches.models import Batch, Item, Original, Result, SettingImage
 from batches.states import OPEN, BatchState, ItemState
 from batches.stores.base import StoreError
@@ -425,6 +426,9 @@ def _settle(item: Item, results: Sequence[Result], *, price: int, **fields: Any)
         )
         if won:
             Result.objects.bulk_create(results)
+            outbox.record(
+                item.batch.owner, outbox.ASSET_PROCESSED, lambda: _event(item, results, price)
+            )
             if item.hold_id:
                 ledger.capture(
                     item.hold_id,
@@ -437,6 +441,25 @@ def _settle(item: Item, results: Sequence[Result], *, price: int, **fields: Any)
     if not won:
         reuse.forget(results)
     return bool(won)
+
+
+def _event(item: Item, results: Sequence[Result], price: int) -> dict[str, Any]:
+    """A done image as webhooks tell of it; the address is that of its first result."""
+    first = results[0]
+    return {
+        "id": str(item.uid),
+        "batch_id": str(item.batch.uid),
+        "external_id": item.external_id,
+        "tool": item.batch.tool,
+        "url": links.result_link(first, item=item),
+        "name": result_name(first),
+        "format": first.format,
+        "width": first.width,
+        "height": first.height,
+        "bytes": first.bytes,
+        "text": None if first.key else first.text,
+        "credits_used": price,
+    }
 
 
 def _outputs(

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -27,8 +27,14 @@ from standardwebhooks import Webhook
 
 from accounts import vault
 from accounts.models import User
-from batches import fetch, messages, outbox
-from batches.models import DefaultSecret, WebhookEndpoint, WebhookMessage, WebhookState
+from batches import envelopes, fetch, messages, outbox
+from batches.models import (
+    DefaultSecret,
+    Envelope,
+    WebhookEndpoint,
+    WebhookMessage,
+    WebhookState,
+)
 
 WAITS = tuple(
     timedelta(seconds=seconds)
@@ -64,7 +70,12 @@ class Refused(Exception):
 
 
 def register(
-    owner: User, *, url: str, events: Collection[str], secret: str = ""
+    owner: User,
+    *,
+    url: str,
+    events: Collection[str],
+    secret: str = "",
+    envelope: Envelope = Envelope.STANDARD,
 ) -> WebhookEndpoint:
     """A new endpoint, told from now on; without a secret one is made. Raises `Refused`."""
     url = checked_url(url)
@@ -93,7 +104,10 @@ def register(
                 _("There are {n} webhooks already. Remove one first.").format(n=MOST_ENDPOINTS),
             )
         endpoint = WebhookEndpoint(
-            owner=owner, url=url, events=[name for name in outbox.EVENTS if name in events]
+            owner=owner,
+            url=url,
+            events=[name for name in outbox.EVENTS if name in events],
+            envelope=envelope,
         )
         endpoint.secret = secret or new_secret()
         endpoint.save()
@@ -225,17 +239,7 @@ def prune(*, now: datetime) -> int:
 
 def body_of(message: WebhookMessage) -> bytes:
     """What is sent: small enough to be read at once, the rest is a request away."""
-    at = message.created_at.astimezone(UTC).isoformat(timespec="milliseconds")
-    at = at.replace("+00:00", "Z")
-    told = {
-        "id": f"evt_{message.uid.hex}",
-        "type": message.event,
-        "event": message.event,
-        "timestamp": at,
-        "created_at": at,
-        "data": message.payload,
-    }
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(envelopes.told(message), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _claim(pk: int, *, now: datetime) -> WebhookMessage | None:

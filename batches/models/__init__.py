@@ -5,7 +5,13 @@ from batches.models.drafts import Draft, DraftImage, PartialUpload
 from batches.models.library import Asset, AssetQuerySet, Folder, Tag
 from batches.models.quotas import TokenBucket
 from batches.models.sheets import Sheet, SheetKind
-from batches.models.webhooks import DefaultSecret, WebhookEndpoint, WebhookMessage, WebhookState
+from batches.models.webhooks import (
+    DefaultSecret,
+    Envelope,
+    WebhookEndpoint,
+    WebhookMessage,
+    WebhookState,
+)
 from batches.models.work import (
     Batch,
     BatchQuerySet,
@@ -27,6 +33,7 @@ __all__ = [
     "DeliveryState",
     "Draft",
     "DraftImage",
+    "Envelope",
     "Folder",
     "Item",
     "ItemQuerySet",

@@ -22,6 +22,13 @@ class WebhookState(models.TextChoices):
     FAILED = "failed", _("Failed")
 
 
+class Envelope(models.TextChoices):
+    """How messages are written to an endpoint."""
+
+    STANDARD = "standard", _("Standard Webhooks")
+    SIRV = "sirv", _("As Sirv AI Studio writes them")
+
+
 class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
     """Questions about endpoints."""
 
@@ -68,6 +75,9 @@ class WebhookEndpoint(Signing):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="webhooks")
     url = models.TextField()
     events = models.JSONField(default=list)
+    envelope = models.CharField(
+        max_length=8, choices=Envelope, default=Envelope.STANDARD, editable=False
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     disabled_at = models.DateTimeField(null=True, blank=True)
     """When we gave it up: nothing is sent to it until somebody switches it on again."""

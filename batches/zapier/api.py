@@ -123,19 +123,16 @@ class ToolView(CallView):
             raise NoPlaceToWait from None
         if item.state != ItemState.DONE:
             raise ItemFailed(item)
-        return self._answer(request, call, item)
+        return self._answer(call, item)
 
-    def _answer(self, request: Request, call: Call, item: Item) -> Response:
+    def _answer(self, call: Call, item: Item) -> Response:
         made = list(item.results.order_by("position"))
         answer = {"id": str(item.uid), **_made(item, made), "credits_used": item.price or 0}
         if len(made) > 1:
             answer["image_urls"] = [links.result_link(one, item=item) for one in made]
         answer |= _ran(item.settings, call)
-        headers = {
-            "X-Credits-Charged": str(answer["credits_used"]),
-            "X-Credits-Remaining": str(ledger.balance(user_of(request)).available),
-        }
-        return Response(answer, headers=headers)
+        self.charged = answer["credits_used"]
+        return Response(answer)
 
 
 class BatchView(CallView):
@@ -195,14 +192,17 @@ class StatusView(DoorView):
 
 
 class NoDoorView(DoorView):
-    """Whatever else is asked for here."""
+    """Whatever else is asked for here: the answer says which doors there are."""
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Say which doors there are, to whoever may know."""
-        super().initial(request, *args, **kwargs)
+    def get(self, _request: Request, path: str) -> Response:
+        """Nothing to read."""
+        return self.post(_request, path)
+
+    def post(self, _request: Request, path: str) -> Response:
+        """Nothing to call."""
         raise NotFound(
             _("This studio does not have “{path}”. It has: {doors}.").format(
-                path=kwargs["path"][:100], doors=", ".join(["me", "upload", *table.DOORS])
+                path=path[:100], doors=", ".join(["me", "upload", *table.DOORS])
             )
         )
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from batches.zapier import api
+from batches.zapier import api, hooks
 from batches.zapier.table import BATCH_DOORS, DOORS
 
 app_name = "zapier"
@@ -18,5 +18,7 @@ urlpatterns = [
         for name in BATCH_DOORS
     ),
     path("zapier/batch/status/<uuid:uid>", api.StatusView.as_view(), name="status"),
+    path("webhooks", hooks.HooksView.as_view(), name="webhooks"),
+    path("webhooks/<uuid:uid>", hooks.HookView.as_view(), name="webhook"),
     path("zapier/<path:path>", api.NoDoorView.as_view(), name="no-door"),
 ]

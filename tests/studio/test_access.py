@@ -20,7 +20,15 @@ from rest_framework.views import APIView
 
 from accounts.models import ApiKey, User
 from batches import storage, webhooks
-from batches.models import Batch, Delivery, Original, Parcel, PartialUpload, Result
+from batches.models import (
+    Batch,
+    Delivery,
+    Envelope,
+    Original,
+    Parcel,
+    PartialUpload,
+    Result,
+)
 from batches.states import BatchState, ItemState
 from batches.zapier.table import BATCH_DOORS, DOORS
 from tests import clients
@@ -63,6 +71,10 @@ def a_sheet():
 
 def a_job():
     return {"data": {"images": [{"image_url": "https://a.io/x.png"}]}, "format": "json"}
+
+
+def a_hook():
+    return {"data": {"url": "https://a.io/hook", "event": "batch.completed"}, "format": "json"}
 
 
 @dataclass(frozen=True)
@@ -128,9 +140,14 @@ TABLE = {
     ("zapier:me", "get"): Route(),
     ("zapier:upload", "post"): Route(200, body=a_file),
     # Without an image: a call of a tool waits for it.
-    **{(f"zapier:{door}", "post"): Route(422) for door in DOORS},
+    **{(f"zapier:{door}", "post"): Route(422, "validation_failed") for door in DOORS},
     **{(f"zapier:batch-{door}", "post"): Route(body=a_job) for door in BATCH_DOORS},
     ("zapier:status", "get"): Route(of="batch"),
+    ("zapier:no-door", "get"): Route(404, "not_found", of="path"),
+    ("zapier:no-door", "post"): Route(404, "not_found", of="path"),
+    ("zapier:webhooks", "get"): Route(),
+    ("zapier:webhooks", "post"): Route(201, body=a_hook),
+    ("zapier:webhook", "delete"): Route(204, of="hook"),
 }
 
 
@@ -217,6 +234,9 @@ def objects(alice):
         sha256="0" * 64,
     )
     webhook = webhooks.register(alice, url="https://a.io/", events=["batch.finished"])
+    hook = webhooks.register(
+        alice, url="https://a.io/", events=["asset.created"], envelope=Envelope.SIRV
+    )
     delivery = Delivery.objects.create(
         batch=batch,
         to="sirv",
@@ -235,7 +255,9 @@ def objects(alice):
         "batch": batch,
         "item": done,
         "tool": "fake",
+        "path": "virtual-try-on",
         "webhook": webhook,
+        "hook": hook,
         "delivery": delivery,
     }
 
