@@ -131,8 +131,7 @@ class UploadsView(APIView):
     @idempotent
     def post(self, request: Request) -> Response:
         """Validate a picture and keep it. The same file once more gives the same id, with 200."""
-        file = file_in(request)
-        original, new = intake.receive(user_of(request), file.read(), name=file.name or "")
+        original, new = received(request, file_in(request))
         read = UploadSerializer(original, context={"request": request}).data
         return Response(read, status=201 if new else 200)
 
@@ -475,14 +474,13 @@ def _upload(request: Request, uid: UUID) -> Original:
 
 
 def file_in(request: Request) -> UploadedFile:
-    """The one file of a form. Raises `ValidationError`, or `ImageRefused` for its length."""
+    """The one file of a form. Raises `ValidationError`."""
     files = request.FILES.getlist("file")
     if len(files) != 1:
         raise serializers.ValidationError(
             {"file": [_("Send one file, in a form field called “file”.")]}, code="required"
         )
     file: UploadedFile = files[0]
-    _refuse_by_length(file.size or 0)
     return file
 
 
@@ -601,10 +599,13 @@ def refuse_announced(request: Request) -> None:
         _refuse_by_length(announced)
 
 
-def received(request: Request, file: UploadedFile) -> tuple[Original, bool]:
-    """The picture in a form's file, and whether it is new. Raises ``ImageRefused``."""
+def received(request: Request, file: UploadedFile, *, name: str = "") -> tuple[Original, bool]:
+    """The picture in a form's file, and whether it is new; without a name it keeps its own.
+
+    Raises ``ImageRefused``.
+    """
     _refuse_by_length(file.size or 0)
-    return intake.receive(user_of(request), file.read(), name=file.name or "")
+    return intake.receive(user_of(request), file.read(), name=name or file.name or "")
 
 
 def members_of(request: Request, *, objects: Collection[str]) -> Any:

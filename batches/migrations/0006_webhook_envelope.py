@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("batches", "0005_item_by_change"),
+        ("batches", "0006_direct_uploads"),
     ]
 
     operations = [

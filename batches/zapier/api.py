@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
+from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.db.models import Prefetch
 from django.urls import reverse
@@ -16,8 +17,8 @@ from rest_framework.response import Response
 
 from accounts.idempotency import idempotent
 from accounts.plans import plan_for
-from batches import intake, lifecycle, links, one_image, own_addresses, progress, waiting
-from batches.api import UploadsView, batch_of, file_in, user_of
+from batches import lifecycle, links, one_image, own_addresses, progress, waiting
+from batches.api import UploadsView, batch_of, file_in, received, user_of
 from batches.models import Batch, Item, Original, Result
 from batches.names import split_name
 from batches.serializers import LONGEST_ID
@@ -57,8 +58,7 @@ class UploadView(DoorView, UploadsView):
     def post(self, request: Request) -> Response:
         """Keep the picture; the address opens it for whoever has it."""
         file = file_in(request)
-        data = file.read()
-        original, _new = intake.receive(user_of(request), data, name=_name(file.name or "", data))
+        original, _new = received(request, file, name=_name(file))
         answer = {
             "url": links.upload_link(original),
             "id": str(original.uid),
@@ -249,12 +249,16 @@ def _usable(found: Original | own_addresses.Refusal) -> Original:
     raise SourceRefused(*found)
 
 
-def _name(sent: str, data: bytes) -> str:
+def _name(file: UploadedFile) -> str:
     """What to call a file that was sent: one that every file is called tells nothing apart."""
-    stem, ending = split_name(sent)
+    stem, ending = split_name(file.name or "")
     if stem.lower() != SENT_AS:
-        return sent
-    return f"{stem}-{hashlib.sha256(data).hexdigest()[:8]}{ending}"
+        return file.name or ""
+    digest = hashlib.sha256()
+    for chunk in file.chunks():
+        digest.update(chunk)
+    file.seek(0)
+    return f"{stem}-{digest.hexdigest()[:8]}{ending}"
 
 
 # --- What goes out --------------------------------------------------------------------
