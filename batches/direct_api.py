@@ -19,6 +19,7 @@ from batches.serializers import NothingSerializer, Strict, UploadSerializer, add
 from tools.engines import images
 
 LONGEST_NAME = 1000
+
 LONGEST_TYPE = 100
 LARGEST_LENGTH = 2**63 - 1
 

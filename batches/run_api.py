@@ -102,7 +102,6 @@ class RunQuerySerializer(serializers.Serializer):
 class RunView(ChargingView):
     """``POST run/{tool}``."""
 
-    may_refuse = sorted(images.CODES)
     parser_classes = [MultiPartParser, *ChargingView.parser_classes]
     may_refuse = ["batch_limit_exceeded", *sorted(images.CODES)]
 

@@ -38,7 +38,7 @@ def test_every_route_is_in_the_document(document):
 
     expected = set()
     for (name, method), route in TABLE.items():
-        if name == "schema":
+        if name == "schema" or name.startswith("zapier:"):  # those are described elsewhere
             continue
         args = {"": [], "tool": ["SLUG"]}.get(route.of, ["00000000-0000-0000-0000-000000000000"])
         path = reverse(f"api:{name}", args=args)
@@ -113,7 +113,7 @@ def test_what_may_be_sent_twice_takes_a_key_and_nothing_else_does(document):
         for methods in document["paths"].values()
         if "post" in methods
     }
-    assert with_key == posts
+    assert with_key == posts - {"uploads_direct_complete"}  # by nature it is done once
 
 
 def test_open_routes_need_no_key_and_all_others_name_their_scope(document):
