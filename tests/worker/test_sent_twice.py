@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from accounts import idempotency
 from accounts.models import SCOPES, IdempotencyKey, create_key
-from batches import api, import_api
-from batches.models import Batch
+from batches import api, import_api, run_api
+from batches.models import Batch, Item
 from credits import ledger
 from studio.supervisor import manage
 from tests import clients
@@ -104,6 +104,26 @@ def test_an_outage_between_the_work_and_the_answer_is_no_second_batch(
     answer = post(alices)
 
     assert (answer.status_code, answer.json()["id"]) == (201, str(Batch.objects.get().uid))
+    assert one_batch_and_one_hold(alice)
+
+
+def test_one_image_whose_wait_was_cut_short_is_paid_for_once(alices, alice, monkeypatch):
+    def run():
+        body = {"image": BODY["images"][0]}
+        headers = {"Idempotency-Key": "once"}
+        return alices.post("/api/v1/run/smart-crop?wait=0", body, format="json", headers=headers)
+
+    def away(*_args, **_kwargs):
+        raise OperationalError("the database is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(run_api.waiting, "until_ended", away)
+        assert run().status_code == 503
+    item = Item.objects.get()
+
+    answer = run()
+
+    assert (answer.status_code, answer.json()["id"]) == (202, str(item.uid))
     assert one_batch_and_one_hold(alice)
 
 
