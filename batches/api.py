@@ -552,8 +552,8 @@ def query_of(request: Request, kind: type[serializers.Serializer]) -> dict[str, 
 
 
 def body_of(request: Request, kind: type[serializers.Serializer]) -> dict[str, Any]:
-    """What the body asks for, validated; no body is an empty one."""
-    asked = kind(data=request.data or {})
+    """What the body asks for, validated. No body is an empty one; null is none."""
+    asked = kind(data=request.data)
     asked.is_valid(raise_exception=True)
     return cast("dict[str, Any]", asked.validated_data)
 

@@ -101,6 +101,8 @@ def judged(
     meant. Raises `serializers.ValidationError` by field.
     """
     if to == registry.ARCHIVE:
+        if connection:
+            raise _invalid("connection", _("This place needs no account."), "not_allowed")
         _refuse_unknown(options or {}, ())
         return Wish(to=to, options={})
     try:

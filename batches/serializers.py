@@ -161,6 +161,10 @@ class NewDeliverySerializer(serializers.Serializer):
         given = {str(name): value for name, value in data.items() if value is not None}
         if "to" not in given:
             return super().to_internal_value({})
+        if given.get("connection") == "":
+            raise serializers.ValidationError(
+                {"connection": [_("Name an account by its id, or leave this out.")]}, code="invalid"
+            )
         return {
             "to": str(given.pop("to")),
             "connection": str(given.pop("connection", "")),

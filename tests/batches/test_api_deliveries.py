@@ -107,6 +107,8 @@ def test_sent_twice_with_one_key_it_is_asked_for_once(alices, alice):
         ({}, "/to", "required"),
         ({"to": "moon"}, "/to", "invalid_choice"),
         ({"to": "s3"}, "/connection", "connection_missing"),
+        ({"to": "library", "connection": ""}, "/connection", "invalid"),
+        ({"to": "zip", "connection": "x"}, "/connection", "not_allowed"),
         ({"to": "sirv", "colour": "red"}, "/colour", "unknown_field"),
         ({"to": "sirv", "conflict": "burn"}, "/conflict", "invalid_choice"),
         ({"to": ["sirv"]}, "/to", "invalid_choice"),
@@ -175,3 +177,13 @@ def test_a_batch_that_can_not_be_delivered_is_not_made(alices, alice, body, poin
     (error,) = response.json()["errors"]
     assert (error["pointer"], error["code"]) == (pointer, code)
     assert not Batch.objects.exists()
+
+
+@pytest.mark.parametrize("body", ["null", "[]", "0", "false", '""'])
+def test_what_is_no_object_is_no_empty_one(alices, alice, body):
+    delivery = Delivery.objects.create(batch=done_batch(alice, 1), to="library", state="finished")
+    path = f"/api/v1/deliveries/{delivery.uid}/undo"
+
+    response = alices.generic("POST", path, body, content_type="application/json")
+
+    assert (response.status_code, response.json()["code"]) == (422, "validation_failed")
