@@ -35,8 +35,8 @@ test: ## Run every test, on a PostgreSQL and a Valkey of their own; concurrency 
 	@scripts/setup
 	@scripts/browser --fetch >/dev/null
 	$(PYTEST) -n 2 --dist worksteal -m "not gpu and not worker and not chaos and not browser and not diffusion"
-	$(PYTEST) -n 2 --dist worksteal -m browser
-	$(PYTEST) -n 2 --dist loadfile -m "(worker or chaos) and not browser"
+	$(PYTEST) -n 2 --dist worksteal -m browser tests/browser
+	$(PYTEST) -n 2 --dist loadfile -m "(worker or chaos) and not browser" tests/worker tests/studio tests/browser
 	STUDIO_TEST_DATABASE=sqlite $(PYTEST) -m concurrency
 	"$$(scripts/diffusion-environment)" -m pytest -ra -p tests.no_skips -m diffusion tests/engines
 

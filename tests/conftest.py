@@ -15,6 +15,24 @@ from tools.base import Tool
 
 LONGEST = {"test_random_stories_leave_money_and_items_in_order", "test_every_page_is_sound"}
 
+FOLDERS = {
+    "browser": ("tests/browser/",),
+    "worker": ("tests/worker/", "tests/studio/", "tests/browser/"),
+    "chaos": ("tests/worker/", "tests/studio/", "tests/browser/"),
+    "diffusion": ("tests/engines/",),
+}
+"""Where tests with a mark may be: `make test` looks for them nowhere else."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Refuse a marked test where `make test` would never look for it."""
+    for mark, folders in FOLDERS.items():
+        if item.get_closest_marker(mark) and not item.nodeid.startswith(folders):
+            raise pytest.UsageError(
+                f"{item.nodeid} is marked `{mark}`, so `make test` would not find it there. "
+                f"Move it to one of: {', '.join(folders)}"
+            )
+
 
 @pytest.hookimpl(trylast=True)  # after pytest-django has put tests that commit last
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
