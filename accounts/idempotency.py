@@ -113,6 +113,13 @@ def id_of_work(request: Request) -> UUID | None:
     return UUID(bytes=digest[:16], version=4)
 
 
+def forget(request: Request) -> None:
+    """Say that what this request made has been taken back: its next run makes something new."""
+    claim: IdempotencyKey | None = getattr(request, CLAIM, None)
+    if claim is not None:
+        _held(claim).delete()
+
+
 def prune(*, now: datetime | None = None) -> int:
     """Forget answers that were kept for long enough; how many."""
     old = IdempotencyKey.objects.filter(created_at__lte=(now or timezone.now()) - KEPT_FOR)

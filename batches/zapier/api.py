@@ -1,7 +1,8 @@
 """The doors themselves: test a key, send a picture, call a tool, run many, ask how far they are."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,10 +16,11 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import idempotency
 from accounts.idempotency import idempotent
 from accounts.plans import plan_for
 from batches import lifecycle, links, one_image, own_addresses, progress, waiting
-from batches.api import UploadsView, batch_of, file_in, received, user_of
+from batches.api import UploadsView, batch_of, file_in, once, received, user_of
 from batches.models import Batch, Item, Original, Result
 from batches.names import split_name
 from batches.serializers import LONGEST_ID
@@ -112,18 +114,23 @@ class ToolView(CallView):
         try:
             with waiting.place():
                 call = self.read(request)
-                asked = _ImageSerializer(data=request.data)
-                asked.is_valid(raise_exception=True)
-                row = _rows(request, [asked.validated_data])[0]
-                if row.refusal:
-                    raise SourceRefused(*row.refusal)
-                item = one_image.start(user_of(request), call.tool, row, settings=call.settings)
-                item = _ended(item, unless=lambda: waiting.has_gone(request.META))
+                batch = once(request, partial(self._start, request, call))
+                item = _ended(batch.items.select_related("batch").get(), request)
         except waiting.NoPlace:
             raise NoPlaceToWait from None
         if item.state != ItemState.DONE:
             raise ItemFailed(item)
         return self._answer(call, item)
+
+    def _start(self, request: Request, call: Call, uid: UUID) -> Batch:
+        """Start what is asked for, as the batch of this id."""
+        asked = _ImageSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        row = _rows(request, [asked.validated_data])[0]
+        if row.refusal:
+            raise SourceRefused(*row.refusal)
+        owner = user_of(request)
+        return one_image.start(owner, call.tool, row, settings=call.settings, uid=uid).batch
 
     def _answer(self, call: Call, item: Item) -> Response:
         made = list(item.results.order_by("position"))
@@ -141,19 +148,8 @@ class BatchView(CallView):
     @idempotent
     def post(self, request: Request) -> Response:
         """Make the batch and start it. Images that can't be used fail by themselves, at no cost."""
-        owner = user_of(request)
         call = self.read(request)
-        given = request.data.get(IMAGES) if isinstance(request.data, dict) else None
-        if isinstance(given, list):  # before each of too many is looked at
-            lifecycle.refuse_too_many(owner, len(given))
-        asked = _ImagesSerializer(data=request.data)
-        asked.is_valid(raise_exception=True)
-        rows = _rows(request, asked.validated_data[IMAGES])
-        with transaction.atomic():
-            batch = lifecycle.create(
-                owner, call.tool, rows, settings=call.settings, skip_invalid=True
-            )
-            batch = lifecycle.start(batch)
+        batch = once(request, partial(self._start, request, call))
         look = progress.of(batch, now=None)
         answer = {
             "id": str(batch.uid),
@@ -165,6 +161,21 @@ class BatchView(CallView):
             **_ran(batch.settings, call),
         }
         return Response(answer)
+
+    def _start(self, request: Request, call: Call, uid: UUID) -> Batch:
+        """Make and start what is asked for, as the batch of this id."""
+        owner = user_of(request)
+        given = request.data.get(IMAGES) if isinstance(request.data, dict) else None
+        if isinstance(given, list):  # before each of too many is looked at
+            lifecycle.refuse_too_many(owner, len(given))
+        asked = _ImagesSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        rows = _rows(request, asked.validated_data[IMAGES])
+        with transaction.atomic():
+            batch = lifecycle.create(
+                owner, call.tool, rows, settings=call.settings, skip_invalid=True, uid=uid
+            )
+            return lifecycle.start(batch)
 
 
 class StatusView(DoorView):
@@ -264,13 +275,14 @@ def _name(file: UploadedFile) -> str:
 # --- What goes out --------------------------------------------------------------------
 
 
-def _ended(item: Item, *, unless: Callable[[], bool]) -> Item:
+def _ended(item: Item, request: Request) -> Item:
     """The item once it has ended.
 
     Raises `TimedOut` after cancelling what takes too long, or what nobody waits for any more.
     """
+    gone = partial(waiting.has_gone, request.META)
     try:
-        item = waiting.until_ended(item, seconds=PATIENCE, unless=unless)
+        item = waiting.until_ended(item, seconds=PATIENCE, unless=gone)
         if item.state in ENDED:
             return item
         try:
@@ -281,6 +293,7 @@ def _ended(item: Item, *, unless: Callable[[], bool]) -> Item:
         raise NotFound(_("Somebody deleted this image. Nothing was charged.")) from None
     if Item.objects.filter(pk=item.pk, state=ItemState.DONE).exists():
         return Item.objects.select_related("batch").get(pk=item.pk)
+    idempotency.forget(request)
     raise TimedOut
 
 

@@ -5,11 +5,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
 from django.test import Client
 from PIL import Image
 
 from accounts import plans
-from batches import lifecycle, links, own_addresses, waiting
+from batches import lifecycle, links, own_addresses, progress, waiting
 from batches.models import Batch, Item, Original, Result
 from batches.states import BatchState, ItemState
 from batches.zapier import api, table
@@ -117,8 +118,9 @@ def test_a_plan_without_the_api_lets_nobody_in(client, monkeypatch):
     assert refusal(client.get(f"{DOORS}/me")) == (403, "API_NOT_ENABLED")
 
 
-def test_too_many_requests_are_told_when_to_come_back(client, settings):
-    settings.API_READS_PER_HOUR = 0
+def test_too_many_requests_are_told_when_to_come_back(client, monkeypatch):
+    strict = plans.replace(plans.STANDARD, api_reads_per_hour=0)
+    monkeypatch.setattr(plans, "STANDARD", strict)
 
     answer = client.get(f"{DOORS}/me")
 
@@ -210,6 +212,57 @@ def test_an_image_that_fails_costs_nothing(client, alice, working):
     assert refusal(answer) == (422, "MASK_EMPTY")
     assert "white" in answer.json()["error"]
     assert answer["X-Credits-Charged"] == "0"
+    assert ledger.balance(alice) == (100, 0)
+
+
+def test_a_call_whose_answer_was_lost_is_paid_for_once(client, alice, working, monkeypatch):
+    body = {"image_url": sent(client)}
+
+    def call():
+        headers = {"HTTP_IDEMPOTENCY_KEY": "k"}
+        return client.post(f"{DOORS}/upscale", body, format="json", **headers)
+
+    def away(*_args, **_kwargs):
+        raise OperationalError("the database is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(waiting, "until_ended", away)
+        assert call().status_code == 503
+
+    answer = call()
+
+    item = Item.objects.get()
+    assert (answer.status_code, answer.json()["id"]) == (200, str(item.uid))
+    assert ledger.balance(alice) == (100 - item.price, 0)
+
+
+def test_a_job_whose_answer_was_lost_is_made_once(client, alice, monkeypatch):
+    body = {"images": [{"image_url": sent(client)}]}
+
+    def call():
+        headers = {"HTTP_IDEMPOTENCY_KEY": "k"}
+        return client.post(f"{DOORS}/batch/upscale", body, format="json", **headers)
+
+    def away(*_args, **_kwargs):
+        raise OperationalError("the database is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(progress, "of", away)
+        assert call().status_code == 503
+
+    assert call().json()["job_id"] == str(Batch.objects.get().uid)
+
+
+def test_a_call_that_was_given_up_runs_anew_under_its_key(client, alice, monkeypatch):
+    body = {"image_url": sent(client)}
+
+    answers = [
+        client.post(f"{DOORS}/upscale", body, format="json", HTTP_IDEMPOTENCY_KEY="k")
+        for _try in range(2)
+    ]
+
+    assert [refusal(answer) for answer in answers] == [(503, "TIMED_OUT")] * 2
+    assert Item.objects.count() == 2
     assert ledger.balance(alice) == (100, 0)
 
 

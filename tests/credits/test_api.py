@@ -38,6 +38,7 @@ def test_me_says_who_is_asking_and_what_they_may(alices, alice, fund):
             "batch_images": 500,
             "image_bytes": 20_971_520,
             "image_pixels": 50_000_000,
+            "direct_uploads": False,
         },
     }
 
