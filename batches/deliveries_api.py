@@ -22,7 +22,7 @@ from batches import deliveries, storage
 from batches.api import batch_of, body_of, user_of
 from batches.exports import archive
 from batches.exports.registry import ARCHIVE
-from batches.exports.spreadsheet import CONTENT_TYPES
+from batches.formats import SHEET_TYPES
 from batches.models import Delivery, DeliveryState
 from batches.serializers import NewDeliverySerializer, NothingSerializer, address
 
@@ -170,7 +170,7 @@ class DeliveryFileView(APIView):
 
     @extend_schema(
         operation_id="deliveries_file",
-        responses={(200, kind): OpenApiTypes.BINARY for kind in CONTENT_TYPES},
+        responses={(200, kind): OpenApiTypes.BINARY for kind in SHEET_TYPES},
     )
     def get(self, request: Request, uid: UUID) -> HttpResponseBase:
         """The file that a delivery has made."""

@@ -9,6 +9,11 @@ TEXTS: Mapping[str, str] = {"txt": "text/plain; charset=utf-8", "json": "applica
 
 CONTENT_TYPES: Mapping[str, str] = {**images.CONTENT_TYPES, **TEXTS}
 
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+XLSM = "application/vnd.ms-excel.sheet.macroEnabled.12"
+SHEET_TYPES = ("text/csv", XLSX, XLSM)
+"""Content types of the sheets that results are written into."""
+
 
 def ending(kind: str) -> str:
     """The ending of a file of this format: `.jpg`, `.txt`."""

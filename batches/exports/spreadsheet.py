@@ -16,15 +16,12 @@ from rest_framework import serializers
 from batches import sheets
 from batches.exports import archive, report, separated, workbook
 from batches.exports.base import ExportError, MadeFile
+from batches.formats import XLSM, XLSX
 from batches.models import Batch, Delivery, Item, Sheet, SheetKind
 from batches.names import clean_name, split_name
 from batches.sources import columns
 
 CSV = "text/csv; charset=utf-8"
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-XLSM = "application/vnd.ms-excel.sheet.macroEnabled.12"
-CONTENT_TYPES = ("text/csv", XLSX, XLSM)
-"""Of all the files that are made here."""
 
 
 class NoOptions(serializers.Serializer):
