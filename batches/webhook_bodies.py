@@ -41,9 +41,10 @@ class DeliveryDataSerializer(serializers.Serializer):
 
 
 class AssetDataSerializer(serializers.Serializer):
-    """An image, or a text about one, that is in the library now."""
+    """An image, or a text about one, in the library."""
 
     id = serializers.UUIDField()
+    url = serializers.URLField(help_text="Opens it for whoever has it, for 30 days.")
     name = serializers.CharField()
     format = serializers.CharField()
     width = serializers.IntegerField(allow_null=True)
@@ -55,6 +56,30 @@ class AssetDataSerializer(serializers.Serializer):
     batch = serializers.UUIDField(allow_null=True)
     item = serializers.UUIDField(allow_null=True)
     created_at = serializers.DateTimeField(default_timezone=UTC)
+
+
+class DeletedDataSerializer(serializers.Serializer):
+    """What was in the library."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+
+
+class ProcessedDataSerializer(serializers.Serializer):
+    """An image of a batch that is done, and the first of its results."""
+
+    id = serializers.UUIDField(help_text="Of the item.")
+    batch_id = serializers.UUIDField()
+    external_id = serializers.CharField(allow_blank=True)
+    tool = serializers.CharField()
+    url = serializers.URLField(help_text="Opens the result for whoever has it, for 30 days.")
+    name = serializers.CharField()
+    format = serializers.CharField()
+    width = serializers.IntegerField(allow_null=True)
+    height = serializers.IntegerField(allow_null=True)
+    bytes = serializers.IntegerField()
+    text = serializers.CharField(allow_null=True, help_text="Of tools that write.")
+    credits_used = serializers.IntegerField()
 
 
 class PingDataSerializer(serializers.Serializer):
@@ -89,6 +114,18 @@ class AssetMessageSerializer(MessageSerializer):
     """A message about an image in the library."""
 
     data = AssetDataSerializer()  # type: ignore[assignment]
+
+
+class DeletedMessageSerializer(MessageSerializer):
+    """A message about what has left the library."""
+
+    data = DeletedDataSerializer()  # type: ignore[assignment]
+
+
+class ProcessedMessageSerializer(MessageSerializer):
+    """A message about one image of a batch."""
+
+    data = ProcessedDataSerializer()  # type: ignore[assignment]
 
 
 class PingMessageSerializer(MessageSerializer):
@@ -130,5 +167,14 @@ DELIVERY_FINISHED = _webhook(
 )
 ASSET_CREATED = _webhook(
     outbox.ASSET_CREATED, "Something is in the library now.", AssetMessageSerializer
+)
+ASSET_UPDATED = _webhook(
+    outbox.ASSET_UPDATED, "Something in the library was changed.", AssetMessageSerializer
+)
+ASSET_DELETED = _webhook(
+    outbox.ASSET_DELETED, "Something has left the library for good.", DeletedMessageSerializer
+)
+ASSET_PROCESSED = _webhook(
+    outbox.ASSET_PROCESSED, "An image of a batch is done.", ProcessedMessageSerializer
 )
 PING = _webhook(outbox.PING, "Somebody wants to see whether this arrives.", PingMessageSerializer)

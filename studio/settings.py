@@ -297,6 +297,9 @@ SPECTACULAR_SETTINGS = {
         "batches.webhook_bodies.BATCH_SAMPLED",
         "batches.webhook_bodies.DELIVERY_FINISHED",
         "batches.webhook_bodies.ASSET_CREATED",
+        "batches.webhook_bodies.ASSET_UPDATED",
+        "batches.webhook_bodies.ASSET_DELETED",
+        "batches.webhook_bodies.ASSET_PROCESSED",
         "batches.webhook_bodies.PING",
     ],
     "POSTPROCESSING_HOOKS": [

@@ -26,7 +26,10 @@ def test_every_kind_of_message_is_as_described(alice, run_jobs, settings):
     lifecycle.approve(batch)
     run_jobs()
     deliveries.ask(batch, to="zip", connection="", options={})
-    library.save(alice, Result.objects.first())
+    kept = library.save(alice, Result.objects.first())
+    library.edit(kept.asset, alt_text="A mug")
+    library.trash(alice, [kept.asset.uid])
+    library.delete(alice, [kept.asset.uid])
 
     messages = WebhookMessage.objects.all()
 
