@@ -164,7 +164,7 @@ class Operation(AutoSchema):
         """The stable codes of all that may go wrong."""
         yield from ("not_authenticated", "rate_limited", "unavailable")
         if not self._is_open():
-            yield "scope_missing"
+            yield from ("api_not_enabled", "scope_missing")
         is_a_page = self._is_safe() and self._get_paginator()
         if "{" in self.path or is_a_page:
             yield "not_found"

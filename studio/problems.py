@@ -62,7 +62,9 @@ CODES: Mapping[int, frozenset[str]] = {
     400: frozenset({"bad_request", "parse_error"}),
     401: frozenset({"not_authenticated"}),
     402: frozenset({"insufficient_credits"}),
-    403: frozenset({"scope_missing", "permission_denied", "batch_limit_exceeded"}),
+    403: frozenset(
+        {"scope_missing", "permission_denied", "api_not_enabled", "batch_limit_exceeded"}
+    ),
     404: frozenset({"not_found"}),
     409: frozenset({"state_conflict", "idempotency_in_flight", *direct.CONFLICTS}),
     413: frozenset({"file_too_large", "sheet_too_large"}),

@@ -26,6 +26,7 @@ REFUSALS = [
             "insufficient_credits",
             _("Too few credits: “required” and “available” say how many."),
         ),
+        (403, "api_not_enabled", _("The account's plan does not include the API.")),
         (403, "scope_missing", _("The key lacks the scope that “scope” names.")),
         (
             403,
