@@ -35,7 +35,7 @@ def text(alice, run_jobs):
 
 
 def tight(monkeypatch, size):
-    plan = plans.Plan(name="tight", batch_images=500, library_bytes=size, api=True)
+    plan = plans.replace(plans.STANDARD, library_bytes=size)
     monkeypatch.setattr(plans, "STANDARD", plan)
 
 

@@ -131,7 +131,7 @@ def test_two_at_once_do_not_pass_the_quota_together(alice, results, monkeypatch,
 
 
 def tight(monkeypatch, size):
-    plan = plans.Plan(name="tight", batch_images=500, library_bytes=size, api=True)
+    plan = plans.replace(plans.STANDARD, library_bytes=size)
     monkeypatch.setattr(plans, "STANDARD", plan)
 
 

@@ -151,7 +151,7 @@ TABLE = {
 }
 
 
-PAGES: set[tuple[str, str]] = set()
+PAGES = {(":reference", "page")}
 """Pages below `/api/` that people read: `tests/pages.py` asks for them."""
 
 
