@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -167,7 +168,10 @@ class ImportView(ChargingView):
         if made := made_before(request):
             return _answer(request, made)
         user = cast("User", request.user)
-        body = ImportFormSerializer(data=members_of(request, objects=OBJECTS))
+        body = ImportFormSerializer(
+            data=members_of(request, objects=OBJECTS),
+            context={"is_form": isinstance(request.data, MultiValueDict)},
+        )
         body.is_valid(raise_exception=True)
         asked = body.validated_data
         tool = registry.get(asked["tool"])

@@ -183,7 +183,7 @@ def _asked(request: Request) -> _Asked:
     """The validated body, JSON or form."""
     is_form = isinstance(request.data, MultiValueDict)
     kind = RunFormSerializer if is_form else RunSerializer
-    body = kind(data=members_of(request, objects=OBJECTS))
+    body = kind(data=members_of(request, objects=OBJECTS), context={"is_form": is_form})
     body.is_valid(raise_exception=True)
     values = body.validated_data
     settings, reuse = values.get("settings", {}), values["reuse"]

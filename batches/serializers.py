@@ -40,10 +40,51 @@ ITEM_WORDS: Mapping[str, str] = {
 # --- In -------------------------------------------------------------------------------
 
 
+_KINDS: tuple[tuple[type[serializers.Field], type | tuple[type, ...], Any], ...] = (
+    (serializers.BooleanField, bool, _("This has to be true or false.")),
+    (serializers.IntegerField, (int, float), _("This has to be a number.")),
+    (serializers.CharField, str, _("This has to be a text.")),
+    (serializers.UUIDField, str, _("This has to be a text.")),
+)
+"""What the fields of REST framework take for more than it is, in JSON: `"1"` and `1` for true."""
+
+
+def _wrong_types(
+    fields: Mapping[str, serializers.Field], data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Errors by name for values of JSON that have not the type of their field."""
+    return {
+        name: wrong
+        for name, value in data.items()
+        if name in fields and (wrong := _mistyped(fields[name], value))
+    }
+
+
+def _mistyped(field: serializers.Field, value: Any) -> Any:
+    """What is wrong with the type of a value of JSON: a text, or errors by place; else nothing."""
+    if value is None:
+        return None
+    if isinstance(field, serializers.ListField | serializers.DictField):
+        if isinstance(value, list) and isinstance(field, serializers.ListField):
+            inner: Iterable[tuple[Any, Any]] = enumerate(value)
+        elif isinstance(value, dict) and isinstance(field, serializers.DictField):
+            inner = value.items()
+        else:
+            return None  # the field says so itself
+        child: Any = field.child
+        return {place: wrong for place, one in inner if (wrong := _mistyped(child, one))} or None
+    for kind, types, words in _KINDS:
+        if isinstance(field, kind):
+            is_one = isinstance(value, types) and (types is bool or not isinstance(value, bool))
+            return None if is_one else [serializers.ErrorDetail(str(words), code="invalid")]
+    return None
+
+
 class Strict(serializers.Serializer):
     """A request's body: null means the default, and a field that we don't know is refused.
 
-    To ignore what somebody asked for would be to promise it.
+    To ignore what somebody asked for would be to promise it. Values of JSON have the type that
+    the document says; those of a form are texts, and then the context says `is_form`.
     """
 
     def get_fields(self) -> dict[str, Any]:
@@ -62,6 +103,8 @@ class Strict(serializers.Serializer):
             for name in data
             if name not in self.fields
         }
+        if not self.context.get("is_form"):
+            errors |= _wrong_types(self.fields, data)
         try:
             values = super().to_internal_value(
                 {name: value for name, value in data.items() if value is not None}
@@ -69,7 +112,7 @@ class Strict(serializers.Serializer):
         except serializers.ValidationError as invalid:
             details = invalid.detail
             raise serializers.ValidationError(
-                errors | details if isinstance(details, dict) else details
+                details | errors if isinstance(details, dict) else details
             ) from None
         if errors:
             raise serializers.ValidationError(errors)
@@ -165,6 +208,8 @@ class NewDeliverySerializer(serializers.Serializer):
             raise serializers.ValidationError(
                 {"connection": [_("Name an account by its id, or leave this out.")]}, code="invalid"
             )
+        if wrong := _wrong_types(self.fields, given):
+            raise serializers.ValidationError(wrong)
         return {
             "to": str(given.pop("to")),
             "connection": str(given.pop("connection", "")),

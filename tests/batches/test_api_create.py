@@ -206,7 +206,7 @@ def test_a_wrong_field_is_named_and_nothing_is_stored(alices, alice, original, b
             "row_invalid",
             id="both",
         ),
-        pytest.param({"url": 5.5}, "/url", "source_not_allowed", id="url a number"),
+        pytest.param({"url": 5.5}, "/url", "row_invalid", id="url a number"),
         pytest.param({"url": ["https://a.io/"]}, "/url", "row_invalid", id="url a list"),
         pytest.param({"url": "ftp://a.io/x.png"}, "/url", "source_not_allowed", id="ftp"),
         pytest.param({"url": "http://127.0.0.1/"}, "/url", "source_not_allowed", id="private"),
@@ -448,3 +448,24 @@ def test_another_body_with_the_same_key_is_refused(alices, original):
 
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
     assert Batch.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "pointer"),
+    [
+        ("sample", "1", "/sample"),
+        ("max_credits", True, "/max_credits"),
+        ("name", 5, "/name"),
+        ("start", "yes", "/start"),
+        ("start", 1, "/start"),
+        ("images", [{"url": "https://a.io/x.png", "id": 7}], "/images/0/id"),
+        ("deliver", [{"to": "library", "tags": ["red", 5]}], "/deliver/0/tags/1"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_and_not_guessed_at(alices, field, value, pointer):
+    body = {"tool": "fake", "images": [{"url": "https://a.io/x.png"}], field: value}
+
+    response = alices.post("/api/v1/batches", body, format="json")
+
+    assert response.status_code == 422
+    assert [error["pointer"] for error in response.json()["errors"]] == [pointer]

@@ -112,7 +112,7 @@ def test_sent_twice_with_one_key_it_is_asked_for_once(alices, alice):
         ({"to": "sirv", "colour": "red"}, "/colour", "unknown_field"),
         ({"to": "sirv", "conflict": "burn"}, "/conflict", "invalid_choice"),
         ({"to": ["sirv"]}, "/to", "invalid_choice"),
-        ({"to": "sirv", "connection": {"a": 1}}, "/connection", "not_found"),
+        ({"to": "sirv", "connection": {"a": 1}}, "/connection", "invalid"),
     ],
 )
 def test_what_makes_no_sense_is_pointed_at(alices, alice, body, pointer, code):

@@ -303,7 +303,7 @@ UNKNOWN = "00000000-0000-0000-0000-000000000000"
         ({"image": "https://a.example.com/"}, ["/image"]),
         ({"image": {}}, ["/image"]),
         ({"image": {"url": "https://a.example.com/", "upload": UNKNOWN}}, ["/image"]),
-        ({"image": {"url": 7, "settings": {}}}, ["/image/settings"]),
+        ({"image": {"url": 7, "settings": {}}}, ["/image/settings", "/image/url"]),
         ({"image": {"url": "ftp://a.example.com/"}}, ["/image/url"]),
         ({"image": {"url": "http://127.0.0.1/"}}, ["/image/url"]),
         ({"image": {"upload": UNKNOWN}}, ["/image/upload"]),
