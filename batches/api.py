@@ -260,8 +260,8 @@ class BatchView(APIView):
         batch = batch_of(request, uid)
         known = parse_etags(request.headers.get("If-None-Match", ""))
         # Looked at before the items are counted: what changes in between is nothing to remember.
-        mark = etags.mark_of(batch, *beside_of(batch, request)) if known else None
-        tag = etags.remembered(mark) if mark else None
+        mark = etags.mark_of(batch, *beside_of(batch, request))
+        tag = etags.remembered(mark) if mark and known else None
         read = None
         if tag is None or not _has(known, tag):
             read = batch_as_read(batch, progress.of(batch, now=timezone.now()), request)

@@ -9,7 +9,8 @@ The newest change says something of the others only when it is old enough. A tra
 commit after one that began later: its items then have changed before the newest change, and the
 mark stays as it was. All times are the database's own, and `SETTLED_AFTER` is longer than any
 transaction goes on behind a change of an item. Only the start of very many items could take as
-long, and that moves the batch as well.
+long, and that moves the batch as well. Where nobody has an item in hand, whatever changes one
+moves the batch in the same transaction, and the mark is good at once.
 """
 
 import hashlib
@@ -28,6 +29,8 @@ from batches.states import BatchState
 
 SETTLED_AFTER = timedelta(seconds=60)
 """More than a transaction may wait for locks, statements and its process after a change."""
+AT_REST = frozenset({BatchState.READY, BatchState.FINISHED, BatchState.CANCELLED})
+"""States in which no item moves unless the batch does, too."""
 KEPT_SECONDS = 3600
 
 log = logging.getLogger(__name__)
@@ -49,7 +52,9 @@ def mark_of(batch: Batch, *beside: str) -> str | None:
         return None  # items come and go
     changes = batch.items.order_by("-changed_at").values_list("changed_at", Now())
     newest, now = changes.first() or (None, None)
-    if newest is None or now is None or newest > now - SETTLED_AFTER:
+    if newest is None or now is None:
+        return None
+    if batch.state not in AT_REST and newest > now - SETTLED_AFTER:
         return None
     columns = [getattr(batch, field.attname) for field in batch._meta.concrete_fields]
     digest = hashlib.sha256(json.dumps([columns, newest, beside], default=str).encode())
