@@ -11,7 +11,7 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any
 
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from django.core.exceptions import (
     BadRequest,
     PermissionDenied,
@@ -42,7 +42,7 @@ CONTENT_TYPE = "application/problem+json"
 TRY_AGAIN_AFTER = 5
 """Seconds, when the database, the buckets or the guard of images can't answer just now."""
 
-OUTAGES = (OperationalError, InterfaceError, GuardLost, BotoCoreError)
+OUTAGES = (OperationalError, InterfaceError, GuardLost, BotoCoreError, ClientError)
 
 IMAGE_STATUS = {"file_too_large": 413, "format_unsupported": 415}
 """Every other code of a refused image is a 422."""

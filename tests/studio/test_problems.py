@@ -1,7 +1,7 @@
 """Whatever goes wrong under /api/ is told as RFC 9457 problem+json."""
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from django.core.exceptions import SuspiciousOperation, TooManyFilesSent
 from django.db import OperationalError
 from django.test import Client
@@ -66,6 +66,7 @@ ROW = intake.RowError(3, "/images/3/url", "source_not_allowed", "No.")
         (OperationalError("gone"), 503, "unavailable"),
         (GuardLost("gone"), 503, "unavailable"),
         (EndpointConnectionError(endpoint_url="http://127.0.0.1:9"), 503, "unavailable"),
+        (ClientError({"Error": {"Code": "SlowDown"}}, "GetObject"), 503, "unavailable"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
