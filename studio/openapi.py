@@ -19,7 +19,7 @@ from rest_framework.permissions import SAFE_METHODS, AllowAny
 Schema = dict[str, Any]
 
 EXAMPLES = Path(__file__).with_name("api_examples.json")
-"""Recorded by `tests/worker/test_generated_client.py`, which notices when they get old."""
+"""Recorded by `tests/batches/test_api_examples.py`, which notices when they get old."""
 
 OPERATION_WORDS = {"me": "account", "credits": "account"}
 """Tags of operations that are not called as the first part of their address."""
