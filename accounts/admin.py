@@ -4,17 +4,18 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts.models import ApiKey, Connection, User
 
 
-class NewUserForm(AdminUserCreationForm):
+class NewUserForm(UserCreationForm):
     """A user of this site is made from an address and a password."""
 
     class Meta:
@@ -26,10 +27,12 @@ class NewUserForm(AdminUserCreationForm):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):
+class UserAdmin(DjangoUserAdmin, ModelAdmin):
     """Django's own pages for users, without user names."""
 
+    form = UserChangeForm
     add_form = NewUserForm
+    change_password_form = AdminPasswordChangeForm
     list_display = ("email", "is_staff", "is_active", "created_at", "last_login")
     list_filter = ("is_staff", "is_superuser", "is_active")
     search_fields = ("email", "uid")
@@ -41,7 +44,7 @@ class UserAdmin(DjangoUserAdmin):
             _("Rights"),
             {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},
         ),
-        (_("Limits"), {"fields": ("batch_images",)}),
+        (_("Limits"), {"fields": ("plan", "batch_images")}),
         (
             _("Dates"),
             {"fields": ("created_at", "email_verified_at", "last_login", "erased_at")},
@@ -59,7 +62,7 @@ class UserAdmin(DjangoUserAdmin):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):
+class ApiKeyAdmin(ModelAdmin):
     """See which keys there are and take them away. Keys are made by their owners."""
 
     list_display = ("name", "prefix", "user", "scopes", "created_at", "last_used_at", "revoked_at")
@@ -99,7 +102,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
 
 
 @admin.register(Connection)
-class ConnectionAdmin(admin.ModelAdmin):
+class ConnectionAdmin(ModelAdmin):
     """See which accounts are connected, and cut one off. Their owners make and change them."""
 
     list_display = ("name", "kind", "owner", "created_at", "checked_at", "error_code")

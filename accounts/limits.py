@@ -70,8 +70,8 @@ class Limit:
             log.warning("A try was not given back: %s", error)
 
 
-def network_of(request: HttpRequest) -> str:
-    """Where a request comes from; one IPv6 network of 64 bits is one place.
+def address_of(request: HttpRequest) -> str:
+    """The address that a request comes from, as far as it can be believed.
 
     Behind ``settings.PROXIES`` proxies of our own, the last of the addresses that they did not
     write themselves counts: what stands before it can be made up by anybody.
@@ -80,6 +80,12 @@ def network_of(request: HttpRequest) -> str:
     passed = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
     if settings.PROXIES and passed[0]:
         address = passed[-min(settings.PROXIES, len(passed))]
+    return address
+
+
+def network_of(request: HttpRequest) -> str:
+    """Where a request comes from; one IPv6 network of 64 bits is one place."""
+    address = address_of(request)
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

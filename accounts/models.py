@@ -6,7 +6,7 @@ import unicodedata
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
@@ -72,6 +72,70 @@ class UserManager(BaseUserManager["User"]):
         return self.get(email=normal_email(username or ""))
 
 
+class PlanQuerySet(models.QuerySet["Plan"]):
+    """Plans, and the one that counts for whoever has none."""
+
+    def default(self) -> "Plan | None":
+        """The plan of everybody without one; nothing where staff has named none."""
+        return self.filter(is_default=True).first()
+
+
+class Plan(models.Model):
+    """What accounts may do, as staff sets it. `accounts.plans.plan_for` says what counts."""
+
+    slug = models.SlugField(_("short name"), unique=True)
+    name = models.CharField(_("name"), max_length=60)
+    is_default = models.BooleanField(
+        _("default"), default=False, help_text=_("For everybody who has no plan of their own.")
+    )
+    monthly_credits = models.PositiveIntegerField(_("credits each month"), default=0)
+    rollover_credits = models.PositiveIntegerField(
+        _("credits carried over"),
+        default=0,
+        help_text=_("The most of a month's credits that may be used in the next month, too."),
+    )
+    batch_images = models.PositiveIntegerField(
+        _("images per batch"),
+        default=500,
+        validators=[MinValueValidator(1), MaxValueValidator(100_000)],
+    )
+    concurrent_batches = models.PositiveIntegerField(
+        _("batches at a time"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("How many of one person's batches run at once. Empty: any number."),
+    )
+    library_bytes = models.PositiveBigIntegerField(_("bytes in the library"), default=10 * 1024**3)
+    api = models.BooleanField(_("HTTP API"), default=True)
+    api_reads_per_hour = models.PositiveIntegerField(
+        _("API reads per hour"),
+        null=True,
+        blank=True,
+        help_text=_("For each API key. Empty: as the site's settings say."),
+    )
+    api_writes_per_hour = models.PositiveIntegerField(
+        _("API writes per hour"),
+        null=True,
+        blank=True,
+        help_text=_("For each API key. Empty: as the site's settings say."),
+    )
+
+    objects = PlanQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("plan")
+        verbose_name_plural = _("plans")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"], condition=models.Q(is_default=True), name="one_default_plan"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class User(AbstractBaseUser, PermissionsMixin):
     """Somebody who signs in by e-mail address; there are no user names."""
 
@@ -102,6 +166,15 @@ class User(AbstractBaseUser, PermissionsMixin):
         _("format of results"), max_length=4, choices=OutputFormat, default=OutputFormat.PNG
     )
 
+    plan = models.ForeignKey(
+        Plan,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="users",
+        verbose_name=_("plan"),
+        help_text=_("Empty: the default plan."),
+    )
     batch_images = models.PositiveIntegerField(
         _("images per batch"),
         null=True,
@@ -294,3 +367,62 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class AppendOnlyQuerySet(models.QuerySet["StaffAction"]):
+    """What staff did can be added and read."""
+
+    def update(self, **_fields: Any) -> NoReturn:
+        """Refuse."""
+        raise TypeError("What staff did is never changed.")
+
+    def delete(self) -> NoReturn:
+        """Refuse."""
+        raise TypeError("What staff did is never deleted.")
+
+
+class StaffAction(models.Model):
+    """One thing that staff did, with before and after. Written by `accounts.trail` alone.
+
+    A trigger keeps it as it was written (migration 0005).
+    """
+
+    at = models.DateTimeField(_("when"), default=timezone.now, editable=False, db_index=True)
+    actor = models.ForeignKey(
+        User, models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
+    )
+    actor_email = models.CharField(_("who"), max_length=254)
+    ip = models.GenericIPAddressField(_("from"), null=True)
+    request_id = models.CharField(_("trace id"), max_length=64, blank=True)
+    action = models.CharField(_("what"), max_length=60)
+    """`batch.pause`, `credits.adjust`: kind of the target and verb."""
+    target_kind = models.CharField(_("of what"), max_length=60, blank=True)
+    target_id = models.CharField(max_length=64, blank=True)
+    target_label = models.CharField(_("which"), max_length=255, blank=True)
+    before = models.JSONField(_("before"), default=dict)
+    after = models.JSONField(_("after"), default=dict)
+    reason = models.CharField(_("reason"), max_length=500, blank=True)
+    rows = models.PositiveIntegerField(_("rows moved"), default=1)
+
+    objects = AppendOnlyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("staff action")
+        verbose_name_plural = _("staff actions")
+        indexes = [
+            models.Index(fields=["target_kind", "target_id", "-at"], name="action_by_target"),
+            models.Index(fields=["actor", "-at"], name="action_by_actor"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.target_label}".strip()
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Write a new line; a line that is there stays as it is."""
+        if not self._state.adding:
+            raise TypeError("What staff did is never changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Refuse."""
+        raise TypeError("What staff did is never deleted.")

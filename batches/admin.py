@@ -24,6 +24,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from unfold.admin import ModelAdmin
 
 from batches import lifecycle, progress, storage
 from batches import messages as wording
@@ -37,7 +38,7 @@ FAILURES_OF = timedelta(days=1)
 """The time that the table of failures looks back on."""
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+class ReadOnlyAdmin(ModelAdmin):
     """Rows that staff look at and move by actions, but never write."""
 
     ordering = ("-pk",)

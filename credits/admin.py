@@ -11,12 +11,13 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin, TabularInline
 
 from credits import ledger
 from credits.models import CreditAccount, Grant, Hold, HoldPart, LedgerEntry
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+class ReadOnlyAdmin(ModelAdmin):
     """Lists and pages that change nothing, whoever looks."""
 
     ordering = ("-pk",)
@@ -147,7 +148,7 @@ class GrantAdmin(ReadOnlyAdmin):
         return grant.account.owner.email
 
 
-class HoldPartInline(admin.TabularInline):
+class HoldPartInline(TabularInline):
     """From which grants a hold was taken."""
 
     model = HoldPart

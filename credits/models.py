@@ -232,3 +232,36 @@ class LedgerEntry(models.Model):
     def delete(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         """Refuse."""
         raise TypeError("Ledger entries are never deleted; write a new one.")
+
+
+class PromoCode(models.Model):
+    """A word that gives credits, once to each person. `credits.promos` redeems it."""
+
+    code = models.CharField(_("code"), max_length=40, unique=True)
+    """In capitals: people type it in any case."""
+    amount = models.PositiveIntegerField(_("credits"))
+    most_uses = models.PositiveIntegerField(
+        _("most uses"), null=True, blank=True, help_text=_("By all people. Empty: any number.")
+    )
+    uses = models.PositiveIntegerField(_("uses"), default=0, editable=False)
+    begins_at = models.DateTimeField(_("from"), null=True, blank=True)
+    ends_at = models.DateTimeField(_("until"), null=True, blank=True)
+    credits_last_days = models.PositiveIntegerField(
+        _("days that the credits last"), null=True, blank=True, help_text=_("Empty: for ever.")
+    )
+    note = models.CharField(_("note"), max_length=200, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("promo code")
+        verbose_name_plural = _("promo codes")
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="promo_of_something"),
+            models.CheckConstraint(
+                condition=Q(most_uses=None) | Q(uses__lte=F("most_uses")),
+                name="promo_used_in_range",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.code

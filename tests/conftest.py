@@ -10,6 +10,7 @@ from django.db import OperationalError, connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 from psycopg.errors import DeadlockDetected
 
+from accounts import plans
 from accounts.models import User
 from tests import fakes, sirv_server
 from tests.contract import CheckedClient
@@ -78,6 +79,13 @@ def _tables_emptied_by_deleting() -> Iterator[None]:
         patch.setattr(DatabaseOperations, "sql_flush", deleting)
         patch.setattr(DatabaseOperations, "execute_sql_flush", insisting)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _plans_read_once() -> None:
+    """Let no test pay for reading the plans: all are on the standard plan until one is saved."""
+    plans._memory.plans = {}
+    plans._memory.until = float("inf")
 
 
 @pytest.fixture

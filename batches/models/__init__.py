@@ -5,6 +5,7 @@ from batches.models.drafts import Draft, DraftImage, PartialUpload
 from batches.models.library import Asset, AssetQuerySet, Folder, Tag
 from batches.models.quotas import TokenBucket
 from batches.models.sheets import Sheet, SheetKind
+from batches.models.tools import ToolRule
 from batches.models.webhooks import (
     DefaultSecret,
     Envelope,
@@ -48,6 +49,7 @@ __all__ = [
     "SheetKind",
     "Tag",
     "TokenBucket",
+    "ToolRule",
     "WebhookEndpoint",
     "WebhookMessage",
     "WebhookState",
