@@ -15,7 +15,7 @@ MANAGE = .venv/bin/python manage.py
 PYTEST = CHROMIUM="$$(scripts/browser)" .venv/bin/python -m pytest -ra -p tests.no_skips
 # Browsers and killed workers race with the clock of a busy machine. What fails there runs once
 # more, and the summary names it: a test that is wrong fails twice.
-AGAIN = --reruns 1
+AGAIN = --reruns 1 -raR
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
