@@ -20,6 +20,7 @@ OWN_BUSINESS = {
     "makemessages",
     "fetchweights",
     "help",
+    "restore",
     "spectacular",
     "test",
 }
