@@ -43,13 +43,14 @@ test: ## Run every test, on a PostgreSQL and a Valkey of their own; concurrency 
 	STUDIO_TEST_DATABASE=sqlite $(PYTEST) -m concurrency
 	"$$(scripts/diffusion-environment)" -m pytest -ra -p tests.no_skips -m diffusion tests/engines
 
-check: setup ## Lint (Python, scripts, templates), types, import contracts, migrations, deployment settings, lock files
+check: setup ## Lint (Python, scripts, templates, Dockerfiles), types, import contracts, migrations, deployment settings, lock files
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
 	scripts/node npm run --silent lint
 	.venv/bin/djlint --lint --quiet templates */templates
+	[ ! -x .venv/bin/hadolint ] || .venv/bin/hadolint Dockerfile Dockerfile.gpu
 	$(MANAGE) makemigrations --check --dry-run
 	scripts/check-deploy
 	! grep -nE '://|"resolved"' requirements*.txt package-lock.json
