@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from accounts.models import Connection, ConnectionKind, User
-from batches import dispatch, lifecycle, messages, outbox
+from batches import dispatch, lifecycle, messages, outbox, storage
 from batches.exports import archive, registry
 from batches.exports.base import EachExporter
 from batches.models import (
@@ -45,6 +45,9 @@ UNDOING = "undoing"
 """In a delivery's cursor: what was sent is being taken back."""
 GATHERED = "gathered"
 """In a delivery's cursor: each result that was there at the start has its parcel."""
+
+FILES_KEPT_FOR = timedelta(days=30)
+"""How long a file that a delivery made can be fetched; another is made in a moment."""
 
 OVER = {BatchState.FINISHED, BatchState.CANCELLED}
 """States of a batch that gives no more results by itself."""
@@ -518,3 +521,20 @@ def ended_items(delivery: Delivery) -> QuerySet[Item]:
 
 RECENT = timedelta(minutes=1)
 """No transaction takes longer: what has changed before can't turn up any more."""
+
+
+def forget_files(*, now: datetime, dry_run: bool = False) -> int:
+    """Delete files that deliveries made long ago; returns how many. With `dry_run` just count.
+
+    The deliveries stay, and what they say.
+    """
+    old = Delivery.objects.filter(finished_at__lt=now - FILES_KEPT_FOR).exclude(key="")
+    if dry_run:
+        return old.count()
+    removed = 0
+    for pk, key in list(old.values_list("pk", "key")):
+        # The row first: a file that no row names is swept, a name without a file is a riddle.
+        if Delivery.objects.filter(pk=pk, key=key).update(key="", bytes=0):
+            storage.delete(storage.RESULTS, key)
+            removed += 1
+    return removed

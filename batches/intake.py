@@ -68,11 +68,12 @@ def receive(owner: User, data: bytes, *, name: str, shrink: bool = False) -> tup
     """
     digest = hashlib.sha256(data).hexdigest()
     if known := Original.objects.filter(owner=owner, sha256=digest).first():
-        if known.name != (called := clean_name(name)):
-            # People look for what they have just sent, under the name that it has now.
-            known.name = called
-            Original.objects.filter(pk=known.pk).update(name=called)
-        return known, False
+        # People look for what they have just sent, under the name that it has now; and whoever
+        # forgets what nobody uses must see that it has just come.
+        known.name, known.received_at = clean_name(name), timezone.now()
+        here = Original.objects.filter(pk=known.pk)
+        if here.update(name=known.name, received_at=known.received_at):
+            return known, False
     try:
         seen = guard.inspect(data, shrink=shrink)
     except images.ImageProblem as problem:
@@ -108,7 +109,8 @@ def adopt(owner: User, result: Result) -> Original:
     """
     if not result.key or result.width is None or result.height is None:
         raise ImageRefused("source_not_image")
-    if known := Original.objects.filter(owner=owner, sha256=result.sha256).first():
+    known = Original.objects.filter(owner=owner, sha256=result.sha256).first()
+    if known and Original.objects.filter(pk=known.pk).update(received_at=timezone.now()):
         return known
     try:
         images.check_bytes(result.bytes)

@@ -408,9 +408,11 @@ def empty_trash(owner: User) -> int:
     )
 
 
-def prune(*, now: datetime) -> int:
-    """Delete what has been in the trash for a month; how many assets."""
+def prune(*, now: datetime, dry_run: bool = False) -> int:
+    """Delete what has been in the trash for a month; how many assets. `dry_run` only counts."""
     old = Asset.objects.filter(trashed_at__lt=now - timedelta(days=TRASH_DAYS))
+    if dry_run:
+        return old.count()
     deleted = 0
     for owner in User.objects.filter(pk__in=old.values("owner")).order_by("pk"):
         for chunk in _chunks(old.filter(owner=owner)):

@@ -210,9 +210,11 @@ def remove(uid: UUID, *, owner: User) -> bool:
     return _remove(PartialUpload.objects.filter(uid=uid, owner=owner, direct=False))
 
 
-def prune(*, now: datetime) -> int:
-    """Forget uploads that nobody goes on with; returns how many."""
+def prune(*, now: datetime, dry_run: bool = False) -> int:
+    """Forget uploads that nobody goes on with; returns how many. `dry_run` only counts."""
     old = PartialUpload.objects.filter(updated_at__lt=now - KEPT_FOR)
+    if dry_run:
+        return old.count()
     return sum(_remove(old.filter(pk=pk)) for pk in list(old.values_list("pk", flat=True)))
 
 

@@ -4,11 +4,12 @@ Names never repeat (they hold a random id or a claim's token), so a name that a 
 holds always means the same bytes, and two workers never share a file.
 """
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
-from datetime import datetime
+from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 from uuid import UUID, uuid4
@@ -204,6 +205,29 @@ def delete(alias: str, *keys: str) -> None:
     for key in keys:
         if key:
             _storage(alias).delete(key)
+
+
+def sizes(alias: str) -> Iterator[tuple[str, int]]:
+    """The names of all files, and their bytes."""
+    storage = _storage(alias)
+    if bucket := getattr(storage, "bucket", None):
+        for entry in bucket.objects.all():
+            yield entry.key, entry.size
+        return
+    for key in walk(alias, older_than=datetime.max.replace(tzinfo=UTC)):
+        with suppress(FileNotFoundError):
+            yield key, storage.size(key)
+
+
+def exists(alias: str, key: str) -> bool:
+    """Whether the file is there."""
+    return bool(_storage(alias).exists(key))
+
+
+def digest(alias: str, key: str) -> str:
+    """The sha256 of a file's bytes, in hex. Raises `FileNotFoundError`."""
+    with _storage(alias).open(key) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def walk(alias: str, *, older_than: datetime) -> Iterator[str]:

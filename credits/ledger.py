@@ -417,12 +417,29 @@ def expire(now: datetime) -> int:
     return total
 
 
+def expire_of(account: CreditAccount, *, now: datetime) -> int:
+    """Do so for one account that the caller has locked; the number of credits taken."""
+    return _expire(account, now=now)
+
+
 # --- Reading --------------------------------------------------------------------------
 
 
 def entries(user: User) -> QuerySet[LedgerEntry]:
     """The user's journal, in no order of its own."""
     return LedgerEntry.objects.filter(account__owner=user)
+
+
+def moved(*, since: datetime, until: datetime, user: User | None = None) -> tuple[int, int]:
+    """Credits that were captured, and credits that were granted, in this time."""
+    lines = LedgerEntry.objects.filter(created_at__gte=since, created_at__lt=until)
+    if user is not None:
+        lines = lines.filter(account__owner=user)
+    sums = lines.aggregate(
+        captured=Sum("held_delta", filter=Q(kind=EntryKind.CAPTURE), default=0),
+        granted=Sum("available_delta", filter=Q(kind=EntryKind.GRANT), default=0),
+    )
+    return -sums["captured"], sums["granted"]
 
 
 def captures_for(item_uids: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:

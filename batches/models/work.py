@@ -51,6 +51,8 @@ class Original(models.Model):
     content_type = models.CharField(max_length=64)
     thumbnail_key = models.CharField(max_length=255)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    received_at = models.DateTimeField(default=timezone.now, editable=False, db_index=True)
+    """When the same bytes came last."""
 
     objects = OriginalQuerySet.as_manager()
 

@@ -97,6 +97,11 @@ class Shown:
         return bool(self.progress.undone) and not there and not self.is_open
 
     @property
+    def is_forgotten(self) -> bool:
+        """Whether it was a file, which is kept no longer."""
+        return bool(self.delivery.filename) and not self.delivery.key and not self.is_open
+
+    @property
     def file_url(self) -> str:
         """Where its file is, if it is one and is ready."""
         if self.delivery.to == registry.ARCHIVE:

@@ -1,0 +1,72 @@
+"""What runs by the clock, and when: the one table, in UTC, and who runs what is due.
+
+`manage.py scheduler` looks every two seconds. Whatever was due while nobody looked runs once when
+somebody does. Two schedulers, on two hosts, run a chore once: they claim it by compare-and-set.
+"""
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+
+from croniter import croniter
+from django.utils import timezone
+
+from studio.chores import CHORES, sentence
+from studio.models import ScheduledRun
+
+TABLE: Mapping[str, str] = {
+    "expirecredits": "5 * * * *",
+    "grantmonthlycredits": "7 * * * *",
+    "tidyup": "20 * * * *",
+    "pruneuploads": "40 * * * *",
+    "pruneassets": "15 3 * * *",
+    "checkledger": "30 2 * * *",
+    "checkstorage": "0 4 * * 0",
+    "reportusage": "0 6 * * *",
+}
+"""Cron's five fields: minute, hour, day of the month, month, day of the week."""
+
+LATEST_LINE = 2_000
+
+log = logging.getLogger(__name__)
+
+
+def due(*, now: datetime) -> list[str]:
+    """The chores whose time has come since they began last, in the table's order."""
+    begun = dict(ScheduledRun.objects.values_list("name", "begun_at"))
+    return [name for name, cron in TABLE.items() if _is_due(cron, begun.get(name), now)]
+
+
+def run_due(*, now: datetime) -> list[str]:
+    """Run what is due, one after another; the names of those that this process ran.
+
+    One that fails is logged and noted, and the others run.
+    """
+    return [name for name in due(now=now) if _run(name, now=now)]
+
+
+def _is_due(cron: str, begun: datetime | None, now: datetime) -> bool:
+    return begun is None or croniter(cron, begun).get_next(datetime) <= now
+
+
+def _run(name: str, *, now: datetime) -> bool:
+    ScheduledRun.objects.bulk_create([ScheduledRun(name=name)], ignore_conflicts=True)
+    seen = ScheduledRun.objects.get(name=name)
+    if not _is_due(TABLE[name], seen.begun_at, now):
+        return False
+    mine = ScheduledRun.objects.filter(name=name, begun_at=seen.begun_at)
+    if not mine.update(begun_at=now, ended_at=None, is_well=None, line=""):
+        return False  # the other scheduler was faster
+    chore = CHORES[name]
+    try:
+        outcome = chore.run(now=now, **({"dry_run": False} if chore.can_rehearse else {}))
+        line, is_well = sentence(outcome), not outcome.wrong
+        if outcome.wrong:
+            log.error("%s: %s %s", name, line, " ".join(outcome.wrong[:20]))
+    except Exception as problem:
+        log.exception("%s failed", name)
+        line, is_well = f"It failed: {type(problem).__name__}: {problem}", False
+    ScheduledRun.objects.filter(name=name, begun_at=now).update(
+        ended_at=timezone.now(), is_well=is_well, line=line[:LATEST_LINE]
+    )
+    return True
