@@ -4,8 +4,10 @@ Lists stay cheap however big the tables grow: a page of batches is counted in on
 batch's page links to its items instead of holding 500 rows.
 """
 
-from collections.abc import Callable
-from datetime import timedelta
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -14,8 +16,14 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Max, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    StreamingHttpResponse,
+)
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -25,17 +33,16 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import RangeDateTimeFilter
 
+from accounts import trail
 from batches import lifecycle, progress, storage
 from batches import messages as wording
-from batches.exports import archive
+from batches.exports import archive, report
 from batches.models import Asset, Batch, Item, Result
 from batches.states import ItemState
 from credits import ledger
 from tools.base import SettingsInvalid
-
-FAILURES_OF = timedelta(days=1)
-"""The time that the table of failures looks back on."""
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -73,23 +80,50 @@ class CountedChangeList(ChangeList):
         self.result_list = batches
 
 
+class WithFailures(admin.SimpleListFilter):
+    """Batches of which something has failed."""
+
+    title = _("images")
+    parameter_name = "failed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:  # noqa: ARG002
+        """The one choice."""
+        return [("1", _("Some have failed"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Batch]) -> QuerySet[Batch]:  # noqa: ARG002
+        """Asked of the index of items by state, batch after batch."""
+        if self.value() != "1":
+            return queryset
+        failed = Item.objects.filter(batch=OuterRef("pk"), state=ItemState.FAILED)
+        return queryset.filter(Exists(failed))
+
+
 @admin.register(Batch)
 class BatchAdmin(ReadOnlyAdmin):
     """Batches, with the same verbs that their owners have."""
 
     list_display = (
-        "name", "owner_link", "tool", "state", "done_of", "failed", "credits", "age",
+        "name", "owner_link", "tool", "state", "done_of", "failed", "credits", "priority", "age",
     )  # fmt: skip
     list_select_related = ("owner",)
-    list_filter = ("state", "tool", "created_at")
-    date_hierarchy = "created_at"
+    list_filter = ("state", "tool", WithFailures, ("created_at", RangeDateTimeFilter))
+    list_filter_submit = True
     search_fields = ("name", "owner__email", "uid")
     search_help_text = _("Name, owner's address, or id")
     fields = (
         "uid", "owner", "name", "tool", "settings", "state", "figures", "items_by_state", "sample",
         "cap", "created_at", "started_at", "finished_at",
     )  # fmt: skip
-    actions = ("pause", "resume", "cancel", "retry_failed")
+    actions = (
+        "pause",
+        "resume",
+        "cancel",
+        "retry_failed",
+        "raise_priority",
+        "lower_priority",
+        "refund",
+        "report",
+    )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
         """The list that counts."""
@@ -180,12 +214,12 @@ class BatchAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Pause"), permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
         """Begin nothing more in these batches."""
-        self._act(request, queryset, lifecycle.pause, "paused")
+        self._act(request, queryset, lifecycle.pause, "pause")
 
     @admin.action(description=_("Resume"), permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
         """Let these batches go on."""
-        self._act(request, queryset, lifecycle.resume, "resumed")
+        self._act(request, queryset, lifecycle.resume, "resume")
 
     @admin.action(description=_("Cancel…"), permissions=["change"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Batch]) -> HttpResponse | None:
@@ -202,7 +236,7 @@ class BatchAdmin(ReadOnlyAdmin):
                 ),
                 button=_("Cancel the batches"),
             )
-        self._act(request, queryset, lifecycle.cancel, "cancelled")
+        self._act(request, queryset, lifecycle.cancel, "cancel")
         return None
 
     @admin.action(description=_("Retry failed images…"), permissions=["change"])
@@ -217,8 +251,69 @@ class BatchAdmin(ReadOnlyAdmin):
                 effect=_("What succeeds this time is paid for by the batch's owner."),
                 button=_("Retry failed images"),
             )
-        self._act(request, queryset, lifecycle.retry, "retried")
+        self._act(request, queryset, lifecycle.retry, "retry")
         return None
+
+    @admin.action(description=_("Raise priority"), permissions=["change"])
+    def raise_priority(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        """Let these batches have twice the window of others."""
+        self._act(request, queryset, partial(lifecycle.prioritise, level=1), "raise_priority")
+
+    @admin.action(description=_("Normal priority"), permissions=["change"])
+    def lower_priority(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        """Let them have what others have."""
+        self._act(request, queryset, partial(lifecycle.prioritise, level=0), "lower_priority")
+
+    @admin.action(description=_("Refund…"), permissions=["refund"])
+    def refund(self, request: HttpRequest, queryset: QuerySet[Batch]) -> HttpResponse | None:
+        """Give back what the images of these batches have cost, once there is a reason."""
+        reason = request.POST.get("reason", "").strip()[:500]
+        if "confirmed" not in request.POST or not reason:
+            return self._confirm(
+                request,
+                queryset,
+                action="refund",
+                title=_("Refund these batches?"),
+                effect=_(
+                    "Their owners get back what the finished images have cost, as credits that do "
+                    "not run out. Images stay. What was given back before is not given again."
+                ),
+                button=_("Refund"),
+                asks_reason=True,
+                reason_missing="confirmed" in request.POST,
+            )
+        actor: Any = request.user
+        moved = given = 0
+        for batch in queryset.select_related("owner").order_by("pk"):
+            paid = batch.items.filter(price__gt=0).values_list("uid", flat=True)
+            items, credits = ledger.refund_items(batch.owner, paid, actor=actor, note=reason)
+            if items:
+                moved, given = moved + items, given + credits
+                trail.record(
+                    request,
+                    "batch.refund",
+                    batch,
+                    after={"images": items, "credits": credits},
+                    reason=reason,
+                    rows=items,
+                )
+        text = ngettext("%(n)d image refunded", "%(n)d images refunded", moved) % {"n": moved}
+        text += ", " + ngettext("%(n)d credit.", "%(n)d credits.", given) % {"n": given}
+        self.message_user(request, text, messages.SUCCESS if moved else messages.WARNING)
+        return None
+
+    def has_refund_permission(self, request: HttpRequest) -> bool:
+        """Whoever may add credits by hand may give them back."""
+        return bool(request.user.has_perm("credits.adjust_credits"))
+
+    @admin.action(description=_("Export report (CSV)"), permissions=["view"])
+    def report(self, request: HttpRequest, queryset: QuerySet[Batch]) -> HttpResponseBase:
+        """Every image of these batches, with state, error, credits and time."""
+        batches = list(queryset.select_related("owner").order_by("pk"))
+        answer = StreamingHttpResponse(_report(batches), content_type="text/csv; charset=utf-8")
+        answer["Content-Disposition"] = 'attachment; filename="batches.csv"'
+        trail.record(request, "batch.export", rows=len(batches))
+        return answer
 
     def _confirm(
         self, request: HttpRequest, queryset: QuerySet[Batch], *, action: str, **words: Any
@@ -243,7 +338,7 @@ class BatchAdmin(ReadOnlyAdmin):
         verb: Callable[[Batch], Batch],
         word: str,
     ) -> None:
-        """Call the verb on each, log it, and say how many moved and why the others didn't."""
+        """Call the verb on each, note it, and say how many moved and why the others didn't."""
         moved, refusals = 0, []
         for batch in queryset.order_by("pk"):
             try:
@@ -256,7 +351,13 @@ class BatchAdmin(ReadOnlyAdmin):
                 refusals.append((batch, str(invalid)))
             else:
                 moved += 1
-                self.log_change(request, batch, f"{word} by staff: {batch.state} → {after.state}")
+                trail.record(
+                    request,
+                    f"batch.{word}",
+                    after,
+                    before={"state": batch.state, "priority": batch.priority},
+                    after={"state": after.state, "priority": after.priority},
+                )
         if moved:
             text = ngettext("%(n)d batch moved.", "%(n)d batches moved.", moved)
             self.message_user(request, text % {"n": moved}, messages.SUCCESS)
@@ -268,12 +369,13 @@ class BatchAdmin(ReadOnlyAdmin):
 class ItemAdmin(ReadOnlyAdmin):
     """Single images: where they stand and why they failed."""
 
-    change_list_template = "admin/batches/item/change_list.html"
     list_display = (
         "name", "batch", "state", "attempt", "error_code", "price", "worker", "changed_at",
     )  # fmt: skip
     list_select_related = ("batch",)
-    list_filter = ("state", "changed_at")
+    list_filter = ("state", ("changed_at", RangeDateTimeFilter))
+    list_filter_submit = True
+    actions = ("requeue",)
     search_fields = ("name", "source_url", "error_code")
     search_help_text = _("Name, address, error code, or the id of an image or a batch")
     fields = (
@@ -291,6 +393,34 @@ class ItemAdmin(ReadOnlyAdmin):
             *super().get_urls(),
         ]
 
+    @admin.action(description=_("Run again what failed"), permissions=["change"])
+    def requeue(self, request: HttpRequest, queryset: QuerySet[Item]) -> None:
+        """Retry these images, a verb for each of their batches; their owners pay as for a retry."""
+        moved, left = 0, 0
+        chosen: dict[int, list[UUID]] = {}
+        for batch_id, uid in queryset.order_by("pk").values_list("batch_id", "uid").iterator():
+            chosen.setdefault(batch_id, []).append(uid)
+        for batch in Batch.objects.filter(pk__in=chosen).order_by("pk"):
+            uids = chosen[batch.pk]
+            failed = batch.items.filter(state=ItemState.FAILED, uid__in=uids).count()
+            left += len(uids) - failed
+            try:
+                lifecycle.retry(batch, items=uids)
+            except (lifecycle.Refused, ledger.InsufficientCredits, SettingsInvalid) as refused:
+                left += failed
+                reason = (
+                    wording.text(refused.code, refused.params)
+                    if isinstance(refused, ledger.InsufficientCredits)
+                    else getattr(refused, "detail", str(refused))
+                )
+                self.message_user(request, format_html("{}: {}", batch, reason), messages.WARNING)
+            else:
+                moved += failed
+                trail.record(request, "item.requeue", batch, after={"images": failed}, rows=failed)
+        text = ngettext("%(n)d image runs again", "%(n)d images run again", moved) % {"n": moved}
+        text += _(", {left} left as they are.").format(left=left) if left else "."
+        self.message_user(request, text, messages.SUCCESS if moved else messages.WARNING)
+
     def picture_view(self, request: HttpRequest, item_id: int, which: str) -> HttpResponseBase:
         """A small picture of the item's original or of its first result."""
         if not self.has_view_permission(request):
@@ -304,13 +434,6 @@ class ItemAdmin(ReadOnlyAdmin):
         else:
             raise Http404
         return archive.picture_response(alias, key, content_type="image/webp", name="small.webp")
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """The list, under what has failed of late."""
-        context = {"failures": _failures(), **(extra_context or {})}
-        return super().changelist_view(request, context)
 
     @admin.display(description=_("pictures"))
     def pictures(self, item: Item) -> str:
@@ -396,31 +519,19 @@ class AssetAdmin(ReadOnlyAdmin):
         return super().get_search_results(request, queryset, search_term)
 
 
-def _failures() -> dict[str, Any]:
-    """What has failed of late, the most frequent reason first."""
-    since = (timezone.now() - FAILURES_OF).replace(second=0, microsecond=0)
-    failed = Item.objects.filter(state=ItemState.FAILED, finished_at__gte=since)
-    rows = list(
-        failed.values("error_code")
-        .annotate(n=Count("pk"), batches=Count("batch", distinct=True), latest=Max("pk"))
-        .order_by("-n", "error_code")
-    )
-    latest = Item.objects.in_bulk([row["latest"] for row in rows])
-    reasons = [
-        {
-            **row,
-            "words": latest[row["latest"]].error if row["latest"] in latest else "",
-            "query": urlencode(
-                {
-                    "state__exact": ItemState.FAILED,
-                    "error_code__exact": row["error_code"],
-                    "finished_at__gte": since.isoformat(),
-                }
-            ),
-        }
-        for row in rows
-    ]
-    return {"rows": reasons, "total": sum(row["n"] for row in rows)}
+def _report(batches: Sequence[Batch]) -> Iterator[str]:
+    """A CSV file, line by line: memory stays flat whatever the batches hold."""
+    line = io.StringIO()
+    writer = csv.writer(line)
+    writer.writerow(["batch", "owner", "tool", *report.COLUMNS])
+    for batch in batches:
+        for item in report.items(batch):
+            about = [batch.uid, batch.owner, batch.tool, *report.row(item, lambda _result: "")]
+            writer.writerow([report.harmless(str(value)) for value in about])
+            yield line.getvalue()
+            line.seek(0)
+            line.truncate()
+    yield line.getvalue()
 
 
 def _time(text: str | None) -> str:

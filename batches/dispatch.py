@@ -104,7 +104,7 @@ def top_up(batch_id: int, *, now: datetime) -> None:
     Two at once may overshoot a window by a few items or ring one twice; both are harmless.
     """
     running = Batch.objects.filter(pk=batch_id, state=BatchState.RUNNING)
-    batch = running.only("tool", "uid", "single", "owner_id").first()
+    batch = running.only("tool", "uid", "single", "owner_id", "priority").first()
     if batch is None:
         return
     try:
@@ -114,14 +114,16 @@ def top_up(batch_id: int, *, now: datetime) -> None:
         log.warning("Batch %s waits: nothing here runs the tool %r.", batch.uid, batch.tool)
         return
     items = Item.objects.filter(batch_id=batch_id)
-    fetches = _take(items, ItemState.QUEUED, ItemState.FETCHING, FETCH_WINDOW, now)
+    fetches = _take(
+        items, ItemState.QUEUED, ItemState.FETCHING, FETCH_WINDOW << batch.priority, now
+    )
     if fetches:
         chunks = [
             fetches[start : start + FETCHES_PER_JOB]
             for start in range(0, len(fetches), FETCHES_PER_JOB)
         ]
         _ring("io", FETCH_JOB, [{"item_ids": chunk} for chunk in chunks], ahead=_goes_ahead(batch))
-    runs = _take(items, ItemState.FETCHED, ItemState.RUNNING, ENGINE_WINDOW, now)
+    runs = _take(items, ItemState.FETCHED, ItemState.RUNNING, ENGINE_WINDOW << batch.priority, now)
     if runs:
         _ring(engine_queue, RUN_JOB, [{"item_id": pk} for pk in runs], ahead=_goes_ahead(batch))
 

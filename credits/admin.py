@@ -12,9 +12,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget
 
+from accounts import trail
+from accounts.recorded import RecordedAdmin
 from credits import ledger
-from credits.models import CreditAccount, Grant, Hold, HoldPart, LedgerEntry
+from credits.models import CreditAccount, Grant, Hold, HoldPart, LedgerEntry, PromoCode
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -39,10 +42,12 @@ class AdjustForm(forms.Form):
     """Credits to add, or to take with a minus, and why."""
 
     delta = forms.IntegerField(
-        label=_("Credits"), help_text=_("Above zero adds, below zero takes.")
+        label=_("Credits"),
+        help_text=_("Above zero adds, below zero takes."),
+        widget=UnfoldAdminIntegerFieldWidget,
     )
     note = forms.CharField(
-        label=_("Reason"), max_length=500, widget=forms.Textarea(attrs={"rows": 3})
+        label=_("Reason"), max_length=500, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3})
     )
     # Sent back with the form, so that sending it twice adjusts once.
     form_uid = forms.UUIDField(widget=forms.HiddenInput)
@@ -110,13 +115,15 @@ class CreditAccountAdmin(ReadOnlyAdmin):
         """Whether it went through; if not, the form says why."""
         delta, note = form.cleaned_data["delta"], form.cleaned_data["note"]
         actor: Any = request.user
+        key = f"adjust:{form.cleaned_data['form_uid']}"
+        is_new = not LedgerEntry.objects.filter(key=key).exists()
         try:
             entry = ledger.adjust(
                 account.owner,
                 delta,
                 actor=actor,
                 note=note,
-                key=f"adjust:{form.cleaned_data['form_uid']}",
+                key=key,
             )
         except ledger.InsufficientCredits as refusal:
             form.add_error(
@@ -124,13 +131,41 @@ class CreditAccountAdmin(ReadOnlyAdmin):
                 _("Only %(available)d credits are available to take.") % refusal.params,
             )
             return False
-        self.log_change(request, account, f"{entry.available_delta:+d}: {entry.note}")
+        if is_new:
+            trail.record(
+                request,
+                "creditaccount.adjust",
+                account.owner,
+                before={"available": entry.available_after - entry.available_delta},
+                after={"available": entry.available_after},
+                reason=entry.note,
+            )
         self.message_user(
             request,
             _("Adjusted by %(delta)+d; %(available)d credits are available now.")
             % {"delta": entry.available_delta, "available": entry.available_after},
         )
         return True
+
+
+@admin.register(PromoCode)
+class PromoCodeAdmin(RecordedAdmin):
+    """Codes that give credits. Who has used one is in the grants under its key."""
+
+    list_display = ("code", "amount", "uses", "most_uses", "begins_at", "ends_at", "note")
+    search_fields = ("code", "note")
+    ordering = ("-pk",)
+    readonly_fields = ("uses", "created_at")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only those that nobody has used: the others are ended, and stay to be looked up."""
+        allowed = super().has_delete_permission(request, obj)
+        return allowed and (obj is None or not obj.uses)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """In capitals, as it is looked up."""
+        obj.code = obj.code.strip().upper()
+        super().save_model(request, obj, form, change)
 
 
 @admin.register(Grant)

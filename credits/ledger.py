@@ -13,12 +13,13 @@ rows of their own keep one order: their batch, the account, their items.
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet, Sum
+from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from accounts.models import User
@@ -212,6 +213,30 @@ def refund(entry: LedgerEntry, *, actor: User | None = None, note: str = "") -> 
             actor=actor,
             note=note,
         )
+
+
+def refund_items(
+    owner: User, item_uids: Iterable[uuid.UUID], *, actor: User, note: str
+) -> tuple[int, int]:
+    """Give back what was captured for these items of the owner; how many items and credits.
+
+    Items that were given back before, or cost nothing, count for nothing. Each is a step of its
+    own: broken off half way, it can be called again for all of them.
+    """
+    if not note.strip():
+        raise ValueError("A refund needs a reason.")
+    items = credits = 0
+    for some in _chunks(list(item_uids)):
+        captured = LedgerEntry.objects.filter(
+            kind=EntryKind.CAPTURE, item_uid__in=some, account__owner=owner
+        )
+        entries_ = list(captured.order_by("pk"))
+        done = _used(f"refund:{entry.uid}" for entry in entries_)
+        for entry in entries_:
+            if f"refund:{entry.uid}" not in done:
+                given = refund(entry, actor=actor, note=note)
+                items, credits = items + 1, credits + given.available_delta
+    return items, credits
 
 
 def adjust(
@@ -440,6 +465,20 @@ def moved(*, since: datetime, until: datetime, user: User | None = None) -> tupl
         granted=Sum("available_delta", filter=Q(kind=EntryKind.GRANT), default=0),
     )
     return -sums["captured"], sums["granted"]
+
+
+def by_day(*, since: datetime) -> dict[date, tuple[int, int]]:
+    """Credits granted and captured on each day (UTC) on which there were any."""
+    lines = LedgerEntry.objects.filter(
+        created_at__gte=since, kind__in=[EntryKind.GRANT, EntryKind.CAPTURE]
+    )
+    days = lines.annotate(day=TruncDate("created_at")).values_list("day").order_by("day")
+    return {
+        day: (granted, -captured)
+        for day, granted, captured in days.annotate(
+            granted=Sum("available_delta", default=0), captured=Sum("held_delta", default=0)
+        )
+    }
 
 
 def captures_for(item_uids: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:

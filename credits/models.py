@@ -218,7 +218,15 @@ class LedgerEntry(models.Model):
                 name="entry_deltas_fit_kind",
             ),
         ]
-        indexes = [models.Index(fields=["account", "id"], name="entry_statement")]
+        indexes = [
+            models.Index(fields=["account", "id"], name="entry_statement"),
+            # The dashboard's question: what was given and used, day by day?
+            models.Index(
+                fields=["created_at"],
+                condition=Q(kind__in=["grant", "capture"]),
+                name="entry_by_day",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.key

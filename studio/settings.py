@@ -11,7 +11,7 @@ from urllib.parse import quote
 import environ
 from csp.constants import NONE, SELF
 
-from studio import buckets
+from studio import admin_site, buckets
 from studio.places import DataDirectory
 
 env = environ.Env()
@@ -65,7 +65,7 @@ MIDDLEWARE = [
     "studio.middleware.RequestIdMiddleware",
     "studio.middleware.RateLimitMiddleware",
     "studio.middleware.PolicyMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "studio.middleware.ContentPolicyMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -248,6 +248,9 @@ FETCH_ALLOW: list[str] = env.list("STUDIO_FETCH_ALLOW", default=[])
 SIRV_API_URL = env.str("STUDIO_SIRV_API_URL", default="https://api.sirv.com")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024  # of JSON and form fields; files are not counted
 WELCOME_CREDITS = env.int("STUDIO_WELCOME_CREDITS", default=25)
+
+# --- Admin ----------------------------------------------------------------------------
+UNFOLD = admin_site.settings()
 
 # --- API ------------------------------------------------------------------------------
 API_READS_PER_HOUR = env.int("STUDIO_API_READS_PER_HOUR", default=50_000)

@@ -5,8 +5,10 @@ pulse in Valkey says that a worker is there, also while a model computes and aft
 """
 
 import ctypes
+import json
 import logging
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -62,12 +64,20 @@ class ResidentWorker(SimpleWorker):
 
 
 class Pulse:
-    """Says in Valkey, every two seconds, that this worker is there."""
+    """Says in Valkey, every two seconds, that this worker is there, and what `about` says of it."""
 
-    def __init__(self, client: redis.Redis, *, queue: str, worker: str) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        queue: str,
+        worker: str,
+        about: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
         self._client = client
         self._key = _key(queue)
         self._worker = worker
+        self._about = about
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
 
@@ -88,13 +98,18 @@ class Pulse:
         while True:
             try:
                 # The server's clock: hosts may disagree about the time.
-                self._client.zadd(self._key, {self._worker: _server_time(self._client)})
+                now = _server_time(self._client)
+                with self._client.pipeline() as beat:
+                    beat.zadd(self._key, {self._worker: now})
+                    said = json.dumps({**self._about(), "seen_at": now})
+                    beat.set(about_key(self._worker), said, px=int(PULSE_LASTS * 1000))
+                    beat.execute()
             except (redis.RedisError, OSError) as error:
                 log.warning("No pulse: %s", error)
             if self._ended.wait(PULSE_SECONDS):
                 break
         with suppress(redis.RedisError, OSError):  # it will be forgotten for want of a pulse
-            self._client.zrem(self._key, self._worker)
+            end_pulse_of(self._client, self._key, self._worker)
 
 
 def workers_there(client: redis.Redis, *, queue: str) -> int:
@@ -102,9 +117,27 @@ def workers_there(client: redis.Redis, *, queue: str) -> int:
     return int(client.zcount(_key(queue), _server_time(client) - PULSE_LASTS, "+inf"))
 
 
+def keys_of_workers(client: redis.Redis, *, queue: str) -> list[str]:
+    """The names of a queue's workers that have a pulse, sorted."""
+    since = _server_time(client) - PULSE_LASTS
+    found: list[Any] = client.zrangebyscore(_key(queue), since, "+inf")
+    return sorted(name.decode() for name in found)
+
+
 def end_pulse(client: redis.Redis, *, queue: str, worker: str) -> None:
     """Forget a worker that is known to be dead."""
-    client.zrem(_key(queue), worker)
+    end_pulse_of(client, _key(queue), worker)
+
+
+def end_pulse_of(client: redis.Redis, key: str, worker: str) -> None:
+    """The same, for the key of its queue's workers."""
+    client.zrem(key, worker)
+    client.delete(about_key(worker))
+
+
+def about_key(worker: str) -> str:
+    """Where Valkey has what a worker says of itself."""
+    return f"studio:worker:{worker}"
 
 
 def _key(queue: str) -> str:

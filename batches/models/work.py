@@ -286,6 +286,12 @@ class Item(models.Model):
                 fields=["lease_until"], condition=Q(state__in=sorted(IN_HAND)), name="item_in_hand"
             ),
             models.Index(fields=["work_key"], condition=~Q(work_key=""), name="item_by_work"),
+            # The dashboard's question, and that of usage: what has ended of late?
+            models.Index(
+                fields=["finished_at", "state"],
+                condition=Q(finished_at__isnull=False),
+                name="item_by_end",
+            ),
         ]
 
     def __str__(self) -> str:

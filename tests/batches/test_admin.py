@@ -4,13 +4,14 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
-from batches import lifecycle
-from batches.models import Batch
+from accounts.models import StaffAction
+from batches import audit, failures, lifecycle
+from batches.models import Batch, Item
 from batches.states import BatchState, ItemState
+from credits import audit as credits_audit
 from credits import ledger
 from tests.factories import bare_batch, bare_item, give, make_batch
 
@@ -49,8 +50,8 @@ def test_the_list_shows_owner_counts_and_credits(admin_pages, alice):
         ("failed", "100.0"),
         ("done", "50.0"),
     ]
-    assert '<td class="field-failed">1</td>' in page
-    assert '<td class="field-credits">1</td>' in page
+    cells = dict(re.findall(r'<td class="field-(failed|credits)[^>]*>\s*(\d+)', page))
+    assert cells == {"failed": "1", "credits": "1"}
 
 
 def test_the_list_asks_as_little_for_many_batches_as_for_one(
@@ -146,19 +147,87 @@ def test_staff_cancel_batches_and_are_told_which_could_not_be(admin_pages, alice
     assert "Over &lt;b&gt;: It has ended already." in page
 
 
-def test_each_action_leaves_a_line_in_the_log(admin_pages, staff, alice, fake_tool):
+def test_each_action_is_noted_with_before_and_after(admin_pages, staff, alice, fake_tool):
     batch = lifecycle.start(make_batch(alice, 1))
 
     act(admin_pages, "pause", batch)
     act(admin_pages, "resume", batch)
+    act(admin_pages, "raise_priority", batch)
 
-    lines = LogEntry.objects.filter(user=staff, object_id=str(batch.pk)).order_by("pk")
-    assert [line.change_message for line in lines] == [
-        "paused by staff: running → paused",
-        "resumed by staff: paused → running",
+    noted = StaffAction.objects.filter(actor=staff, target_id=str(batch.uid)).order_by("pk")
+    assert [(one.action, one.before["state"], one.after["state"]) for one in noted] == [
+        ("batch.pause", "running", "paused"),
+        ("batch.resume", "paused", "running"),
+        ("batch.raise_priority", "running", "running"),
     ]
     batch.refresh_from_db()
-    assert batch.state == BatchState.RUNNING
+    assert (batch.state, batch.priority) == (BatchState.RUNNING, 1)
+
+
+def test_what_the_images_cost_is_given_back_once_and_with_a_reason(
+    admin_pages, alice, fake_tool, run_jobs, rings_at_once
+):
+    batch = lifecycle.start(make_batch(alice, 3))
+    run_jobs()
+    batch.refresh_from_db()
+    before = ledger.balance(alice).available
+
+    asked = act(admin_pages, "refund", batch)
+    assert b"Refund these batches?" in asked.content
+    again = confirmed(admin_pages, "refund", batch)  # without a reason
+    assert b"Say why: the owner sees it in the statement." in again.content
+    assert ledger.balance(alice).available == before
+
+    page = act(admin_pages, "refund", batch, confirmed="1", reason="Blurred")
+    assert b"3 images refunded, 6 credits." in page.content
+    page = act(admin_pages, "refund", batch, confirmed="1", reason="Blurred")
+    assert b"0 images refunded, 0 credits." in page.content
+    assert ledger.balance(alice).available == before + 6
+    noted = StaffAction.objects.get(action="batch.refund")
+    assert (noted.rows, noted.reason, noted.after) == (
+        3, "Blurred", {"images": 3, "credits": 6},
+    )  # fmt: skip
+    assert [*audit.disagreements(), *credits_audit.disagreements()] == []
+
+
+def test_the_report_has_a_line_for_each_image_and_no_formula(admin_pages, alice):
+    batch = bare_batch(alice, name="Mugs")
+    item = bare_item(batch, state=ItemState.DONE, price=2, finished_at=timezone.now())
+    Item.objects.filter(pk=item.pk).update(name="=cmd()")
+    answer = act(admin_pages, "report", batch)
+    lines = answer.getvalue().decode().splitlines()
+    assert lines[0].startswith("batch,owner,tool,name,")
+    assert lines[1].startswith(f"{batch.uid},alice@example.com,fake,'=cmd(),")
+    assert len(lines) == 2
+
+
+def test_failed_images_run_again_and_the_rest_is_left_alone(admin_pages, alice, fake_tool):
+    give(alice, 10)
+    over = bare_batch(alice, state=BatchState.FINISHED)
+    failed = bare_item(over, state=ItemState.FAILED, error_code="source_not_found")
+    done = bare_item(over, state=ItemState.DONE, position=1)
+    cancelled = bare_batch(alice, state=BatchState.CANCELLED, name="Gone")
+    lost = bare_item(cancelled, state=ItemState.FAILED)
+
+    page = admin_pages.post(
+        ITEMS,
+        {"action": "requeue", "_selected_action": [failed.pk, done.pk, lost.pk]},
+        follow=True,
+    )
+
+    failed.refresh_from_db()
+    assert failed.state == ItemState.QUEUED
+    assert b"1 image runs again, 2 left as they are." in page.content
+    assert b"Gone: " in page.content
+    assert StaffAction.objects.get(action="item.requeue").rows == 1
+
+
+def test_batches_with_failed_images_can_be_picked_out(admin_pages, alice):
+    bad, good = bare_batch(alice, name="Bad"), bare_batch(alice, name="Good")
+    bare_item(bad, state=ItemState.FAILED)
+    bare_item(good, state=ItemState.DONE)
+    found = admin_pages.get(f"{BATCHES}?failed=1").context["cl"].result_list
+    assert [batch.name for batch in found] == ["Bad"]
 
 
 def test_retrying_for_an_owner_without_credits_is_refused_in_words(admin_pages, alice, fake_tool):
@@ -203,7 +272,7 @@ def test_what_stops_work_or_costs_somebody_credits_asks_first(admin_pages, alice
 
     batch.refresh_from_db()
     assert batch.state == BatchState.RUNNING
-    assert not LogEntry.objects.exists()
+    assert not StaffAction.objects.exists()
     assert "0 of 1 done, 1 failed, 0 credits on hold" in page
     assert f'name="_selected_action" value="{batch.pk}"' in page
     assert 'name="confirmed"' in page
@@ -277,15 +346,13 @@ def test_failures_of_a_day_are_counted_by_their_reason(admin_pages, alice):
             old = {"error_code": "file_damaged", "finished_at": now - timedelta(days=2)}
             bare_item(batch, state=ItemState.FAILED, position=1, **old)
 
-    page = admin_pages.get(ITEMS)
+    found = failures.lately(now=now)
 
-    failures = page.context["failures"]
-    assert failures["total"] == 3
-    assert [(row["error_code"], row["n"], row["batches"]) for row in failures["rows"]] == [
+    assert [(reason.error_code, reason.n, reason.batches) for reason in found] == [
         ("no_subject", 2, 2),
         ("file_empty", 1, 1),
     ]
-    assert "The file is empty." in page.content.decode()
-    narrowed = admin_pages.get(f"{ITEMS}?{failures['rows'][0]['query']}")
+    assert found[1].words.startswith("The file is empty.")
+    narrowed = admin_pages.get(f"{ITEMS}?{found[0].query}")
     assert {item.error_code for item in narrowed.context["cl"].result_list} == {"no_subject"}
     assert narrowed.context["cl"].result_count == 2

@@ -3,11 +3,10 @@
 import uuid
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
-from accounts.models import User
+from accounts.models import StaffAction, User
 from credits import ledger
 from credits.models import Grant, LedgerEntry
 
@@ -109,11 +108,15 @@ class TestAdjusting:
 
         assert ledger.balance(alice) == (0, 36)
 
-    def test_it_is_written_into_the_admins_own_history(self, admin, account, staff):
+    def test_it_is_noted_once_however_often_the_form_is_sent(self, admin, account, staff):
         self.fill(admin, account, delta="-5", note="Paid twice")
 
-        line = LogEntry.objects.get()
-        assert (line.user, line.change_message) == (staff, "-5: Paid twice")
+        noted = StaffAction.objects.get()
+        assert (noted.actor, noted.action, noted.reason) == (
+            staff, "creditaccount.adjust", "Paid twice",
+        )  # fmt: skip
+        assert noted.before["available"] - noted.after["available"] == 5
+        assert noted.target_id == str(account.owner.uid)
 
     @pytest.mark.parametrize(
         ("fields", "told"),
@@ -136,7 +139,7 @@ class TestAdjusting:
         assert answer.status_code == 200
         assert told in answer.content.decode()
         assert ledger.balance(alice) == (61, 36)
-        assert not LogEntry.objects.exists()
+        assert not StaffAction.objects.exists()
 
     def test_a_form_that_is_sent_twice_adjusts_once(self, admin, account, alice):
         again = {"form_uid": uuid.uuid4(), "delta": "5", "note": "Sorry"}

@@ -28,7 +28,12 @@ def end(response) -> None:
 def check_headers(response, path: str) -> None:
     policy = response.headers.get("Content-Security-Policy", "")
     assert "default-src 'none'" in policy, path
-    assert "unsafe" not in policy, path
+    if path.removeprefix("get ").removeprefix("post ").startswith("/admin/"):
+        # Alpine evaluates attributes, and colours stand in the page; scripts come from us alone.
+        assert "script-src 'self' 'unsafe-eval';" in policy, path
+        assert "style-src 'self' 'unsafe-inline';" in policy, path
+    else:
+        assert "unsafe" not in policy, path
     assert response["X-Content-Type-Options"] == "nosniff", path
     assert response["X-Frame-Options"] == "DENY", path
     assert response["Referrer-Policy"] == "same-origin", path

@@ -282,6 +282,11 @@ _loading = threading.Lock()
 _counting = threading.Lock()
 
 
+def loaded() -> list[str]:
+    """The names of the files whose models are in memory now, the least recently used first."""
+    return [file.stem for file, _threads in list(_sessions)]
+
+
 def session(name: str, *, threads: int | None = None) -> Any:
     """An onnxruntime session on verified weights, made once and kept while there is room.
 

@@ -1,6 +1,8 @@
 """``manage.py worker QUEUE``: one resident worker."""
 
 import gc
+import time
+from functools import partial
 from typing import Any
 
 import django_rq
@@ -10,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rq.serializers import JSONSerializer
 
 from batches import dispatch, pipeline
+from studio import fleet
 from studio.worker import Pulse, ResidentWorker, keep_memory
 from tools.engines import weights
 
@@ -57,5 +60,10 @@ class Command(BaseCommand):
             maintenance_interval=60,
             log_job_description=False,
         )
-        with Pulse(source.connection, queue=queue, worker=pipeline.worker_name()):
+        with Pulse(
+            source.connection,
+            queue=queue,
+            worker=pipeline.worker_name(),
+            about=partial(fleet.about, queue, started_at=time.time()),
+        ):
             worker.work(burst=burst, max_jobs=max_jobs, logging_level="WARNING")
