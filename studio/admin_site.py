@@ -69,6 +69,7 @@ def settings() -> dict[str, Any]:
         "BORDER_RADIUS": "9px",
         "COLORS": {"base": BASE, "primary": PRIMARY},
         "SHOW_VIEW_ON_SITE": False,
+        "SHOW_HISTORY": False,  # what staff did has a record of its own
         "DASHBOARD_CALLBACK": "studio.dashboard.fill",
         "SIDEBAR": {"show_search": True, "navigation": NAVIGATION},
     }
@@ -119,12 +120,6 @@ NAVIGATION = [
         "title": _("Site"),
         "separator": True,
         "items": [
-            {
-                "title": _("Queues"),
-                "icon": "dns",
-                "link": reverse_lazy("admin:django_rq_dashboard_changelist"),
-                "permission": lambda request: request.user.is_staff,
-            },
             entry(_("Scheduled runs"), "schedule", "studio", "scheduledrun"),
             entry(_("Staff actions"), "history", "accounts", "staffaction"),
         ],
