@@ -1,20 +1,17 @@
 """What an account may do: its plan, with what staff has set for this one account.
 
-Every request asks, so a process remembers the plans for `REMEMBERED_SECONDS`; what staff changes
-counts in its own process at once and everywhere after that time, without a deploy.
+Every request asks, so each process remembers the plans for ten seconds; what staff changes counts
+everywhere after that time, without a deploy.
 """
 
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from django.conf import settings
-from django.db.models.signals import post_delete, post_save
-from django.dispatch import receiver
 
 from accounts import models
 from accounts.models import User
-
-REMEMBERED_SECONDS = 10.0
+from accounts.remembered import Remembered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,29 +44,26 @@ STANDARD = Plan(
 """What counts where staff has named no default plan, and, for each network, for strangers."""
 
 
-@dataclass
-class _Memory:
-    """All plans by their row's id, and the default under None."""
+@dataclass(frozen=True)
+class Known:
+    """All plans by their row's id, and the default's id where staff has named one."""
 
-    plans: dict[int | None, Plan] = field(default_factory=dict)
-    until: float = 0.0
-
-
-_memory = _Memory()
+    plans: Mapping[int, Plan] = field(default_factory=dict)
+    default: int | None = None
 
 
 def plan_for(user: User) -> Plan:
     """The plan that the user is on, with what staff has set for this one account."""
-    plans = _remembered()
-    plan = plans.get(user.plan_id) or plans.get(None) or STANDARD
+    known = remembered.get()
+    plan = known.plans.get(id_of(user) or 0, STANDARD)
     if user.batch_images is None:
         return plan
     return replace(plan, batch_images=user.batch_images)
 
 
-def forget(**_signal: object) -> None:
-    """Read the plans anew when somebody asks next."""
-    _memory.until = 0.0
+def id_of(user: User | None) -> int | None:
+    """The row of the user's plan, the default's for strangers; nothing where there is none."""
+    return (user.plan_id if user is not None else None) or remembered.get().default
 
 
 def of_row(row: models.Plan) -> Plan:
@@ -87,19 +81,14 @@ def of_row(row: models.Plan) -> Plan:
     )
 
 
-def _remembered() -> dict[int | None, Plan]:
-    now = time.monotonic()
-    if now >= _memory.until:
-        rows = list(models.Plan.objects.all())
-        _memory.plans = {row.pk: of_row(row) for row in rows}
-        if default := next((row for row in rows if row.is_default), None):
-            _memory.plans[None] = _memory.plans[default.pk]
-        _memory.until = now + REMEMBERED_SECONDS
-    return _memory.plans
+def _read() -> Known:
+    rows = list(models.Plan.objects.all())
+    default = next((row.pk for row in rows if row.is_default), None)
+    return Known({row.pk: of_row(row) for row in rows}, default)
+
+
+remembered: Remembered[Known] = Remembered(_read, models.Plan)
 
 
 def _or(figure: int | None, otherwise: int) -> int:
     return otherwise if figure is None else figure
-
-
-receiver([post_save, post_delete], sender=models.Plan)(forget)

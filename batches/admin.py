@@ -36,7 +36,7 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RangeDateTimeFilter
 
 from accounts import trail
-from batches import lifecycle, progress, storage
+from batches import lifecycle, progress, storage, tool_rules_admin  # noqa: F401 - registers
 from batches import messages as wording
 from batches.exports import archive, report
 from batches.models import Asset, Batch, Item, Result

@@ -27,6 +27,7 @@ from redis.client import Pipeline
 from redis.retry import Retry
 from rq import Queue
 
+from accounts import plans
 from batches.models import Batch, Delivery, Item, ItemQuerySet
 from batches.models.deliveries import DeliveryQuerySet
 from batches.states import ENDED, BatchState, ItemState
@@ -103,9 +104,10 @@ def top_up(batch_id: int, *, now: datetime) -> None:
 
     Two at once may overshoot a window by a few items or ring one twice; both are harmless.
     """
-    running = Batch.objects.filter(pk=batch_id, state=BatchState.RUNNING)
-    batch = running.only("tool", "uid", "single", "owner_id", "priority").first()
-    if batch is None:
+    running = Batch.objects.filter(pk=batch_id, state=BatchState.RUNNING).select_related("owner")
+    columns = ("tool", "uid", "single", "priority", "started_at")
+    batch = running.only(*columns, "owner__plan_id", "owner__batch_images").first()
+    if batch is None or waits_for_others(batch):
         return
     try:
         engine_queue = queue_for(batch.tool)
@@ -126,6 +128,18 @@ def top_up(batch_id: int, *, now: datetime) -> None:
     runs = _take(items, ItemState.FETCHED, ItemState.RUNNING, ENGINE_WINDOW << batch.priority, now)
     if runs:
         _ring(engine_queue, RUN_JOB, [{"item_id": pk} for pk in runs], ahead=_goes_ahead(batch))
+
+
+def waits_for_others(batch: Batch) -> bool:
+    """Whether as many of its owner's earlier batches run as their plan lets run at once.
+
+    It begins when one of them ends or is paused. Single images wait for nothing.
+    """
+    bound = plans.plan_for(batch.owner).concurrent_batches
+    if bound is None or batch.single:
+        return False
+    earlier = Batch.objects.many().ahead_of(batch).filter(owner=batch.owner_id)
+    return earlier.count() >= bound
 
 
 def ring_for_webhooks() -> None:

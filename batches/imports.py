@@ -22,13 +22,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from batches import dispatch, intake, lifecycle, messages, sheets
+from batches import dispatch, intake, lifecycle, messages, pricing, sheets
 from batches.models import Batch, Sheet
 from batches.sources.base import Row
 from batches.sources.tables import TableError
 from batches.states import BatchState
 from credits import ledger
-from tools import registry
 from tools.base import Tool
 
 AT_ONCE = 1000
@@ -287,7 +286,7 @@ def _go_on(batch: Batch, token: UUID) -> bool:
     """Import until the time is over or all is in; False where rows stand in the way."""
     until: float | None = None
     plan = batch.plan
-    tool = registry.get(batch.tool)
+    tool = pricing.of_batch(batch)
     if batch.sheet is None:
         raise FileNotFoundError
     names = batch.items.order_by("position").values_list("name", flat=True)

@@ -30,6 +30,7 @@ from batches import (
     intake,
     messages,
     outbox,
+    pricing,
     progress,
     reuse,
     setting_images,
@@ -42,7 +43,6 @@ from batches.patterns import PatternInvalid
 from batches.sources.base import Row
 from batches.states import DELETABLE, IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
 from credits import ledger
-from tools import registry
 from tools.base import Tool
 
 CANCEL_SECONDS = 10.0
@@ -155,6 +155,7 @@ def create(
     Raises `SettingsInvalid`, `intake.RowsInvalid` or a `Refused`; then nothing is stored.
     """
     refuse_too_many(owner, len(rows))
+    tool = pricing.offered(tool, owner)
     if not rows:
         raise Refused(_("A batch needs at least one image."))
     with transaction.atomic():
@@ -198,6 +199,7 @@ def open_import(
     `first` stand before them and are its items at once; those that can't be used fail. What
     `create` says of a `uid` and of errors holds here, too.
     """
+    tool = pricing.offered(tool, owner)
     with transaction.atomic():
         batch = _make(
             owner,
@@ -226,6 +228,7 @@ def _make(
         owner=owner,
         tool=tool.slug,
         settings=cleaned,
+        price_percent=pricing.terms(owner, tool.slug).percent,
         name=name or f"{tool.name}, {timezone.now():%Y-%m-%d %H:%M}",
         **fields,
     )
@@ -241,7 +244,7 @@ def start(batch: Batch, *, sample: int | None = None) -> Batch:
     """
     with transaction.atomic():
         batch = _lock(batch, {BatchState.READY}, _("It has been started already."))
-        _refuse_unavailable(registry.get(batch.tool), batch.settings)
+        _refuse_unavailable(_tool_now(batch), batch.settings)
         if sample is not None:
             batch.sample = sample
             Batch.objects.filter(pk=batch.pk).update(sample=sample)
@@ -353,7 +356,7 @@ def _cancel_some(batch: Batch, states: Collection[ItemState]) -> int:
 
 def _change_settings(batch: Batch, settings: Mapping[str, Any]) -> None:
     """Give the batch and all that waits in it other settings, at their price."""
-    tool = registry.get(batch.tool)
+    tool = _tool_now(batch)
     before, batch.settings = batch.settings, tool.clean(settings)
     pending = batch.items.filter(state=ItemState.PENDING).select_related("original")
     waiting = list(pending.order_by("position"))
@@ -376,7 +379,7 @@ def retry(
     repairs: Mapping[UUID, Repair] | None = None,
     shrink: bool = False,
 ) -> Batch:
-    """Run failed items again, in their own rows, on a new hold at today's price.
+    """Run failed items again, in their own rows, on a new hold at the batch's own price.
 
     `items` limits it to some; `settings` go on top of each item's own; `repairs` give single
     items another address or original; with `shrink` pictures beyond the limits are made smaller
@@ -396,7 +399,7 @@ def retry(
         chosen = list(failed.select_related("original").order_by("position"))
         if not chosen:
             raise StateConflict(_("Nothing has failed that could be retried."))
-        tool = registry.get(batch.tool)
+        tool = _tool_now(batch)
         for item in chosen:
             if repair := repairs.get(item.uid):
                 _mend(item, repair, owner=batch.owner)
@@ -787,6 +790,14 @@ def _refuse_over_cap(batch: Batch, total: int) -> None:
             total=total,
             cap=batch.cap,
         )
+
+
+def _tool_now(batch: Batch) -> Tool:
+    """The batch's tool at the batch's price. Raises `ToolUnavailable` where it is off by now."""
+    now = pricing.terms(batch.owner, batch.tool)
+    if not now.is_on:
+        raise ToolUnavailable(pricing.why_off(now))
+    return pricing.of_batch(batch)
 
 
 def _refuse_unavailable(tool: Tool, settings: Mapping[str, Any]) -> None:

@@ -37,7 +37,17 @@ from django.utils.translation import gettext_noop
 from PIL import Image
 
 from accounts.models import User
-from batches import addresses, intake, lifecycle, links, outbox, reuse, setting_images, storage
+from batches import (
+    addresses,
+    intake,
+    lifecycle,
+    links,
+    outbox,
+    pricing,
+    reuse,
+    setting_images,
+    storage,
+)
 from batches import connections as connected
 from batches import fetch as downloads
 from batches.exports.archive import result_name
@@ -354,7 +364,7 @@ def _run_tool(item: Item, tool: Tool) -> bool:
         key = reuse.work_key(item, tool, size=picture.size if picture.size != before else None)
         if (settled := _serve_again(item, key)) is not None:
             return settled
-    if not _is_paid_for(item, tool):
+    if not _is_paid_for(item):
         return False
     try:
         chosen = setting_images.resolve(item, tool)
@@ -362,9 +372,8 @@ def _run_tool(item: Item, tool: Tool) -> bool:
         raise ToolError("source_missing", permanent=True) from None
     drawn = {name: chosen[name].size for name in tool.image_settings(item.settings)}
     tool.refuse_size(picture.size, item.settings, drawn)
-    price = min(
-        tool.price_for(item.settings, width=picture.width, height=picture.height), item.held_price
-    )
+    size = {"width": picture.width, "height": picture.height}
+    price = min(pricing.of_batch(item.batch).price_for(item.settings, **size), item.held_price)
     outputs, whole = _outputs(item, tool, picture, chosen)
     return _settle(
         item,
@@ -395,13 +404,13 @@ def _serve_again(item: Item, key: str) -> bool | None:
     )
 
 
-def _is_paid_for(item: Item, tool: Tool) -> bool:
+def _is_paid_for(item: Item) -> bool:
     """See to it that credits are set aside for a run; False when the claim was lost.
 
     Nothing is for an item that an earlier result was to serve. Raises `ToolError` when there are
     not enough.
     """
-    price = tool.max_price(item.settings)
+    price = pricing.of_batch(item.batch).max_price(item.settings)
     if item.held_price or not price or not item.batch.reuse:
         return True
     try:

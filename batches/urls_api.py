@@ -2,9 +2,19 @@
 
 from django.urls import path
 
-from batches import api, deliveries_api, direct_api, import_api, run_api, webhooks_api
+from batches import (
+    api,
+    deliveries_api,
+    direct_api,
+    import_api,
+    run_api,
+    tools_api,
+    webhooks_api,
+)
 
 urlpatterns = [
+    path("tools", tools_api.tools, name="tools"),
+    path("tools/<str:slug>", tools_api.tool, name="tool"),
     path("uploads", api.UploadsView.as_view(), name="uploads"),
     path("uploads/direct", direct_api.DirectUploadsView.as_view(), name="uploads-direct"),
     path(

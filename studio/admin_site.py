@@ -92,6 +92,7 @@ NAVIGATION = [
             entry(_("Batches"), "stacks", "batches", "batch"),
             entry(_("Items"), "image", "batches", "item"),
             entry(_("Library"), "photo_library", "batches", "asset"),
+            entry(_("Tool rules"), "tune", "batches", "toolrule"),
         ],
     },
     {

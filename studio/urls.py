@@ -10,7 +10,6 @@ from studio.schema import SchemaView
 
 api_v1: list[URLPattern | URLResolver] = [
     path("", include("credits.urls_api")),
-    path("", include("tools.urls_api")),
     path("", include("batches.urls_api")),
     path("schema", SchemaView.as_view(), name="schema"),
 ]

@@ -12,6 +12,7 @@ from psycopg.errors import DeadlockDetected
 
 from accounts import plans
 from accounts.models import User
+from batches import pricing
 from tests import fakes, sirv_server
 from tests.contract import CheckedClient
 from tools.base import Tool
@@ -83,9 +84,9 @@ def _tables_emptied_by_deleting() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _plans_read_once() -> None:
-    """Let no test pay for reading the plans: all are on the standard plan until one is saved."""
-    plans._memory.plans = {}
-    plans._memory.until = float("inf")
+    """Let no test pay for reading plans and rules: there are none until one is saved."""
+    plans.remembered.hold(plans.Known())
+    pricing.rules.hold({})
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ PROBLEMS_LISTED = 100
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest, slug: str) -> HttpResponseBase:
     """A tool's page: images, settings, and the button that starts them."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     try:
         request.FILES  # noqa: B018 - read here, where too many files still get the form
     except TooManyFilesSent:

@@ -16,6 +16,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from accounts.models import User
+from batches import pricing
 from batches.models import Batch
 from tools import registry
 from tools.base import Tool
@@ -82,12 +83,18 @@ def user_of(request: HttpRequest) -> User:
     return cast("User", request.user)
 
 
-def tool_or_404(slug: str) -> Tool:
-    """The tool of this slug."""
+def tool_or_404(request: HttpRequest, slug: str) -> Tool:
+    """The tool of this slug, on the terms of whoever asks."""
     try:
-        return registry.get(slug)
+        tool = registry.get(slug)
     except registry.UnknownTool:
         raise Http404 from None
+    return pricing.offered(tool, whoever(request))
+
+
+def whoever(request: HttpRequest) -> User | None:
+    """Whoever is signed in; nobody for strangers."""
+    return request.user if isinstance(request.user, User) else None
 
 
 def tool_name(batch: Batch) -> str:

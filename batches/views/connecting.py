@@ -59,7 +59,7 @@ class Panel:
 @require_POST
 def choose(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Open a folder, choose what is in it, or take something back; the draft remembers it."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     owner = user_of(request)
     shown = _panel(owner, drafts.contents(owner, slug).fields.get("connected", ()))
     act = _Act(request.POST)

@@ -35,7 +35,7 @@ MOST_TYPED_BY_STRANGERS = 200_000
 @require_POST
 def draft(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Remember the form as it is typed now."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     if not remember(request, tool):
         return refusal(413, "too_much_text", _("This is more text than can be kept here."))
     return _after(request, tool)
@@ -44,7 +44,7 @@ def draft(request: HttpRequest, slug: str) -> HttpResponseBase:
 @require_POST
 def remove(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Take one image, one refused file, or all there is off the page."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     if not request.user.is_authenticated:
         if request.POST.get("all"):
             forget(request, tool)
@@ -65,7 +65,7 @@ def remove(request: HttpRequest, slug: str) -> HttpResponseBase:
 @require_POST
 def add_samples(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Put a few photos on the page, for a first try."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     if not by_script(request):
         return signed_in(_add_samples)(request, tool)
     return signed_in_script(_add_samples)(request, tool)

@@ -8,7 +8,9 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_GET
 
-from batches.views.asking import tool_or_404
+from accounts.models import User
+from batches import pricing
+from batches.views.asking import tool_or_404, whoever
 from tools import examples, registry
 from tools.base import SettingsInvalid, Tool
 
@@ -43,7 +45,7 @@ def home(request: HttpRequest) -> HttpResponseBase:
     """What this is, for strangers; the tools for everybody else."""
     if request.user.is_authenticated:
         return redirect("batches:gallery")
-    cards = _cards()
+    cards = _cards(whoever(request))
     context = {
         "cards": cards,
         "example": next((card for card in cards if card.before), None),
@@ -54,7 +56,7 @@ def home(request: HttpRequest) -> HttpResponseBase:
 @require_GET
 def gallery(request: HttpRequest) -> TemplateResponse:
     """All tools, with what each does to a picture; `?q=` narrows them."""
-    cards = _cards()
+    cards = _cards(whoever(request))
     wanted = request.GET.get("q", "").strip()
     context = {
         "here": "tools",
@@ -68,7 +70,7 @@ def gallery(request: HttpRequest) -> TemplateResponse:
 @require_GET
 def notice(request: HttpRequest, slug: str) -> TemplateResponse:
     """What people should know before they start with the settings that the address holds."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     try:
         settings = tool.clean(request.GET)
     except SettingsInvalid:
@@ -79,9 +81,9 @@ def notice(request: HttpRequest, slug: str) -> TemplateResponse:
     return TemplateResponse(request, "batches/_notice.html", context)
 
 
-def _cards() -> Sequence[Card]:
+def _cards(owner: User | None) -> Sequence[Card]:
     """Tools that work come first; the others say why they don't."""
-    cards = [card_of(tool) for tool in registry.all()]
+    cards = [card_of(pricing.offered(tool, owner)) for tool in registry.all()]
     return sorted(cards, key=lambda card: (card.unavailable is not None, str(card.tool.name)))
 
 

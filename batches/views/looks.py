@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from rest_framework.serializers import Field
 
-from batches import progress, triage
+from batches import dispatch, pricing, progress, triage
 from batches.models import Batch, Item, Result
 from batches.states import BATCH_MOVES, RETRYABLE, BatchState, ItemState
 from batches.views import wording
@@ -396,6 +396,8 @@ def _ahead(batch: Batch, counts: progress.Progress) -> str:
     begun = counts.finished or counts.processing or not batch.started_at
     if batch.state != BatchState.RUNNING or begun:
         return ""
+    if dispatch.waits_for_others(batch):
+        return _("Waits for your other batches: your plan lets so many run at a time")
     n = Batch.objects.ahead_of(batch).count()
     if not n:
         return _("Next in line")
@@ -442,7 +444,7 @@ def _announcement(counts: progress.Progress, before: str, now: str) -> str:
 def tool_of(batch: Batch) -> Tool | None:
     """The batch's tool, if it still exists."""
     try:
-        return registry.get(batch.tool)
+        return pricing.of_batch(batch)
     except registry.UnknownTool:
         return None
 

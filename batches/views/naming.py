@@ -23,7 +23,7 @@ EXAMPLE = "photo.jpg"
 @require_GET
 def example(request: HttpRequest, slug: str) -> TemplateResponse:
     """What the first image's result would be called, or what is wrong with the pattern."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     pattern = request.GET.get("name_pattern", "")
     found = drafting.contents(request, tool)
     sheet = sheeting.of(request, found.fields)
@@ -81,7 +81,7 @@ def _ending(request: HttpRequest, tool: Tool) -> str:
 @signed_in_script
 def quote(request: HttpRequest, slug: str) -> JsonResponse:
     """How many of the uploads would cost nothing with these settings: done before."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     owner = user_of(request)
     try:
         settings = tool.clean(request.POST)

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 @require_POST
 def judge(request: HttpRequest, slug: str) -> JsonResponse:
     """What is wrong with which line, which come twice, and how many images that makes."""
-    tool_or_404(slug)
+    tool_or_404(request, slug)
     text = request.POST.get("urls", "")
     if text.count("\n") >= addresses.MOST_LINES:
         return refusal(

@@ -41,7 +41,7 @@ def pick(request: HttpRequest, slug: str) -> TemplateResponse:
 
     `?more=1` asks for the next pictures alone.
     """
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     owner = user_of(request)
     tree = folders.tree(owner)
     wish = Wish.of(request.GET, tree)
@@ -68,7 +68,7 @@ def pick(request: HttpRequest, slug: str) -> TemplateResponse:
 @require_POST
 def add(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Put the pictures that are ticked on the tool's page."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     return (signed_in_script if by_script(request) else signed_in)(_add)(request, tool)
 
 

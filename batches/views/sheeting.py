@@ -105,7 +105,7 @@ class Panel:
 @signed_in
 def shown(request: HttpRequest, slug: str) -> HttpResponseBase:
     """What is in the sheet that lies on the page. Without htmx: the page itself, with all of it."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     if not htmx_of(request):
         return redirect(_page(tool))
     found = drafting.contents(request, tool)
@@ -116,7 +116,7 @@ def shown(request: HttpRequest, slug: str) -> HttpResponseBase:
 @signed_in
 def change(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Put a sheet on the page, say what its columns are, or take it off."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     errors, share_with = act(request, tool)
     if not htmx_of(request):
         for error in errors:

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from batches import drafts, intake, lifecycle, one_image
+from batches import drafts, intake, lifecycle, one_image, pricing
 from batches.forms import OneImageForm
 from batches.models import Item, Original
 from batches.states import ENDED, BatchState, ItemState
@@ -38,7 +38,7 @@ RECENT = 12
 @require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest, slug: str) -> HttpResponseBase:
     """An empty stage, or one with what is in the way of a run."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     if request.method != "POST":
         return _page(request, tool, OneImageForm(request.GET))
     if not request.user.is_authenticated:
@@ -104,7 +104,7 @@ def _ask_to_sign_in(request: HttpRequest, tool: Tool) -> HttpResponseBase:
 @signed_in
 def image(request: HttpRequest, slug: str, uid: UUID) -> HttpResponseBase:
     """One image: how far it is, or what came of it."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     return _page(request, tool, OneImageForm({}), item=_item_or_404(request, tool, uid))
 
 
@@ -112,7 +112,7 @@ def image(request: HttpRequest, slug: str, uid: UUID) -> HttpResponseBase:
 @signed_in
 def poll(request: HttpRequest, slug: str, uid: UUID) -> HttpResponseBase:
     """What has changed since the page looked last; 204 for nothing. Without htmx: the page."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     item = _item_or_404(request, tool, uid)
     if not htmx_of(request):
         return redirect("batches:single_image", slug, uid)
@@ -125,7 +125,7 @@ def poll(request: HttpRequest, slug: str, uid: UUID) -> HttpResponseBase:
 @signed_in
 def cancel(request: HttpRequest, slug: str, uid: UUID) -> HttpResponseBase:
     """Stop it; it costs nothing."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     item = _item_or_404(request, tool, uid)
     with suppress(lifecycle.StateConflict):  # it has ended already, and the page shows how
         lifecycle.cancel(item.batch)
@@ -138,7 +138,7 @@ def cancel(request: HttpRequest, slug: str, uid: UUID) -> HttpResponseBase:
 @signed_in
 def delete(request: HttpRequest, slug: str, uid: UUID) -> HttpResponseBase:
     """Take an image out of the history, with its files. `here`: the image that is being shown."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     item = _item_or_404(request, tool, uid)
     try:
         lifecycle.delete(item.batch)
@@ -159,7 +159,7 @@ def delete(request: HttpRequest, slug: str, uid: UUID) -> HttpResponseBase:
 @signed_in
 def for_batch(request: HttpRequest, slug: str) -> HttpResponseBase:
     """Put the settings as they stand in the form on the *Batch* tab; its images stay."""
-    tool = tool_or_404(slug)
+    tool = tool_or_404(request, slug)
     owner = user_of(request)
     typed = {name: request.POST.getlist(name) for name in map(str, tool.Settings().fields)}
     drafts.save_fields(owner, slug, drafts.contents(owner, slug).fields | typed)
@@ -207,7 +207,7 @@ def _changed(request: HttpRequest, tool: Tool, item: Item) -> TemplateResponse:
 def _look(request: HttpRequest, tool: Tool, item: Item) -> dict[str, Any]:
     """An image as the page and its polls show it."""
     results = list(item.results.order_by("position")) if item.state == ItemState.DONE else []
-    price = tool.max_price(item.settings)
+    price = pricing.of_batch(item.batch).max_price(item.settings)
     poll_url = reverse("batches:single_poll", args=[tool.slug, item.uid])
     return {
         "tool": tool,

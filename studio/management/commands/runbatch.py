@@ -27,6 +27,7 @@ from batches import (
     messages,
     patterns,
     pipeline,
+    pricing,
     reuse,
 )
 from batches.models import Batch, Item, Original
@@ -469,7 +470,7 @@ def _refuse_too_dear(order: Order, sources: Sequence[Source]) -> None:
         }
         known = reuse.done_before(order.owner, order.tool, order.settings, originals.values())
         count = len(originals) - len(known)
-    quote = order.tool.max_price(order.settings) * count
+    quote = pricing.offered(order.tool, order.owner).max_price(order.settings) * count
     available = ledger.balance(order.owner).available
     if quote > available and not order.top_up:
         params = {"required": quote, "available": available}

@@ -1,0 +1,92 @@
+"""What a tool costs somebody, and whether it is on for them, as staff has set it.
+
+A rule for a person's plan counts before a rule for all plans; without any, a tool is on at its own
+price. Prices are whole credits, rounded up: where a tool has several, each is.
+
+What a batch costs is settled when it is made (`Batch.price_percent`): a rule that changes later
+moves neither what is on hold nor what is captured, nor what a retry costs. Whether a tool is on is
+asked whenever something begins; batches that run go on.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from django.utils.translation import gettext as _
+
+from accounts import plans
+from accounts.models import User
+from accounts.remembered import Remembered
+from batches.models import Batch, ToolRule
+from tools import registry
+from tools.base import Tool
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On which terms somebody has a tool; `note` is why it is off, in staff's words."""
+
+    is_on: bool = True
+    percent: int = 100
+    note: str = ""
+
+
+USUAL = Terms()
+
+Rules = Mapping[tuple[str, int | None], Terms]
+"""By tool and plan; None stands for all plans."""
+
+
+def _read() -> Rules:
+    return {
+        (rule.tool, rule.plan_id): Terms(rule.is_on, rule.percent, rule.note)
+        for rule in ToolRule.objects.all()
+    }
+
+
+rules: Remembered[Rules] = Remembered(_read, ToolRule)
+
+
+def terms(owner: User | None, slug: str) -> Terms:
+    """The owner's terms for a tool; a stranger's are those of the default plan."""
+    found = rules.get()
+    if not found:
+        return USUAL
+    plan = plans.id_of(owner)
+    return found.get((slug, plan)) or found.get((slug, None)) or USUAL
+
+
+def offered(tool: Tool, owner: User | None) -> Tool:
+    """The tool at the owner's price; it says that it can't be used where it is off."""
+    theirs = terms(owner, tool.slug)
+    return tool if theirs == USUAL else _on(tool, theirs)
+
+
+def of_batch(batch: Batch) -> Tool:
+    """The batch's tool at the batch's price. Raises `registry.UnknownTool`."""
+    tool = registry.get(batch.tool)
+    return tool if batch.price_percent == 100 else _on(tool, Terms(percent=batch.price_percent))
+
+
+def why_off(theirs: Terms) -> str:
+    """Why a tool can't be begun with, for people."""
+    return theirs.note or _("It is switched off on this site for now.")
+
+
+def charged(price: int, percent: int) -> int:
+    """So many per cent of a price, in whole credits, rounded up."""
+    return -(-price * percent // 100)
+
+
+@lru_cache(maxsize=256)
+def _on(tool: Tool, theirs: Terms) -> Tool:
+    """The same tool with other prices. Tools keep no state, so that a shallow copy is one."""
+    other = copy.copy(tool)
+    vars(other)["price"] = charged(tool.price, theirs.percent)
+    vars(other)["credits"] = {
+        model: charged(price, theirs.percent) for model, price in tool.credits.items()
+    }
+    if not theirs.is_on:
+        vars(other)["unavailable_reason"] = lambda _settings=None: why_off(theirs)
+    return other

@@ -1,0 +1,218 @@
+"""Tools on and off, and at which price, for whom: as staff says, without a deploy."""
+
+import math
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.urls import reverse
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounts import plans
+from accounts.models import Plan, StaffAction, User, create_key
+from batches import audit, dispatch, lifecycle, pricing
+from batches.models import Batch, Item, ToolRule
+from batches.states import BatchState, ItemState
+from credits import audit as credits_audit
+from credits import ledger
+from tests.factories import bare_batch, bare_item, make_batch
+from tools import registry
+
+pytestmark = pytest.mark.usefixtures("fake_tool")
+
+
+@pytest.fixture
+def member(alice) -> User:
+    """Alice, on a plan of her own."""
+    alice.plan = Plan.objects.create(slug="studio", name="Studio")
+    alice.save()
+    return alice
+
+
+def rule(percent: int = 100, *, plan=None, is_on: bool = True, note: str = "") -> ToolRule:
+    return ToolRule.objects.create(tool="fake", plan=plan, percent=percent, is_on=is_on, note=note)
+
+
+def fake():
+    return registry.get("fake")
+
+
+def price_for(owner) -> int:
+    tool = pricing.offered(fake(), owner)
+    return tool.max_price(tool.defaults())
+
+
+def test_without_rules_a_tool_is_on_at_its_own_price_and_the_very_same(alice):
+    assert pricing.offered(fake(), alice) is fake()
+    assert pricing.offered(fake(), None) is fake()
+
+
+def test_a_rule_for_the_plan_counts_before_that_for_all(member, bob):
+    rule(200)
+    rule(50, plan=member.plan)
+    assert (price_for(member), price_for(bob), price_for(None)) == (1, 4, 4)
+
+
+def test_strangers_have_the_terms_of_the_default_plan(db):
+    plans.remembered.forget()
+    rule(50, plan=Plan.objects.get(is_default=True))
+    assert price_for(None) == 1
+
+
+@given(price=st.integers(0, 50), percent=st.integers(0, 1000))
+def test_a_price_is_whole_never_below_its_share_and_free_only_at_nothing(price, percent):
+    charged = pricing.charged(price, percent)
+    assert charged == math.ceil(price * percent / 100 - 1e-9)
+    assert (charged == 0) == (price * percent == 0)
+    assert pricing.charged(price, 100) == price
+
+
+@pytest.mark.parametrize(("percent", "price"), [(0, 0), (50, 1), (75, 2), (100, 2), (250, 5)])
+def test_what_is_held_and_captured_is_the_owners_price(
+    alice, percent, price, run_jobs, rings_at_once
+):
+    rule(percent)
+    batch = make_batch(alice, 3)
+    before = ledger.balance(alice).available
+    lifecycle.start(batch)
+    assert ledger.balance(alice).held == 3 * price
+    run_jobs()
+    assert ledger.balance(alice) == (before - 3 * price, 0)
+    assert set(batch.items.values_list("price", flat=True)) == {price}
+    assert [*audit.disagreements(), *credits_audit.disagreements()] == []
+
+
+def test_a_rule_that_changes_later_moves_nothing_of_a_batch_that_was_made(
+    alice, run_jobs, rings_at_once
+):
+    batch = make_batch(alice, 2)
+    changed = rule(1000)
+    lifecycle.start(batch)
+    assert ledger.balance(alice).held == 4
+    run_jobs()
+    changed.percent = 0
+    changed.save()
+    Item.objects.filter(pk=batch.items.first().pk).update(
+        state=ItemState.FAILED, price=None, error_code="processing_failed"
+    )
+    Batch.objects.filter(pk=batch.pk).update(state=BatchState.FINISHED)
+    lifecycle.retry(batch)
+    assert ledger.balance(alice).held == 2, "a retry costs what the batch costs"
+
+
+def test_a_tool_that_is_off_says_why_everywhere_and_begins_nothing(member, client, api):
+    ready = make_batch(member, 1)
+    rule(is_on=False, plan=member.plan, note="Back on Monday.")
+    client.force_login(member)
+    assert b"Back on Monday." in client.get(reverse("batches:gallery")).content
+    assert b"Back on Monday." in client.get(reverse("batches:new", args=["fake"])).content
+
+    with pytest.raises(lifecycle.ToolUnavailable, match="Back on Monday"):
+        lifecycle.start(ready)
+    with pytest.raises(lifecycle.ToolUnavailable, match="Back on Monday"):
+        make_batch(member, 2)
+    failed = bare_batch(member, state=BatchState.FINISHED)
+    bare_item(failed, state=ItemState.FAILED, error_code="processing_failed")
+    with pytest.raises(lifecycle.ToolUnavailable, match="Back on Monday"):
+        lifecycle.retry(failed)
+
+    _key, secret = create_key(member, name="k")
+    api.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
+    told = api.get("/api/v1/tools/fake").json()
+    assert (told["available"], told["unavailable_reason"]) == (False, "Back on Monday.")
+    answer = api.post(
+        "/api/v1/batches",
+        {"tool": "fake", "images": [{"url": "https://a.example/b.png"}]},
+        format="json",
+    )
+    assert answer.status_code == 422 or answer.status_code == 409
+    assert answer.json()["code"] == "tool_unavailable"
+    assert "Back on Monday." in answer.content.decode()
+
+
+def test_a_batch_that_runs_goes_on_when_its_tool_is_switched_off(alice, run_jobs, rings_at_once):
+    batch = lifecycle.start(make_batch(alice, 2))
+    rule(is_on=False)
+    run_jobs()
+    assert set(batch.items.values_list("state", flat=True)) == {ItemState.DONE}
+
+
+def test_pages_and_clients_see_the_price_of_whoever_asks(member, bob, client, api):
+    rule(250, plan=member.plan)
+    for owner, price in ((member, 5), (bob, 2)):
+        client.force_login(owner)
+        page = client.get(reverse("batches:new", args=["fake"]))
+        assert f'data-price="{price}"' in page.content.decode()
+        assert client.get("/api/v1/tools/fake").json()["price"]["credits"] == price
+    assert api.get("/api/v1/tools/fake").json()["price"]["credits"] == 2
+
+
+def test_rules_are_read_once_until_one_changes(alice, django_assert_num_queries):
+    known = rule(50)
+    with django_assert_num_queries(1):
+        assert [price_for(alice) for _ in range(3)] == [1, 1, 1]
+    known.percent = 200
+    known.save()
+    assert price_for(alice) == 4
+
+
+def test_there_is_one_rule_for_a_tool_and_plan(member):
+    rule()
+    rule(plan=member.plan)
+    for plan in (None, member.plan):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            rule(plan=plan)
+
+
+def test_staff_make_a_rule_which_is_noted(client, staff, alice):
+    client.force_login(staff)
+    address = reverse("admin:batches_toolrule_add")
+    fields = {"tool": "fake", "plan": "", "is_on": "on", "percent": "150", "note": ""}
+    answer = client.post(address, fields, follow=True)
+    assert answer.status_code == 200
+    assert price_for(alice) == 3
+    assert StaffAction.objects.get().action == "toolrule.add"
+
+    twice = client.post(address, fields)
+    assert b"There is a rule for this tool and plan already." in twice.content
+    wrong = client.post(address, {**fields, "tool": "upscale", "percent": "1001"})
+    assert ToolRule.objects.count() == 1, wrong.content
+    page = client.get(reverse("admin:batches_toolrule_changelist")).content.decode()
+    assert "150" in page
+
+
+# --- Batches at a time, and priority --------------------------------------------------------
+
+
+def rung(batch: Batch) -> int:
+    return batch.items.filter(rung_at__isnull=False).count()
+
+
+def test_only_as_many_batches_run_as_the_plan_lets(
+    member, bob, django_capture_on_commit_callbacks, valkey
+):
+    member.plan.concurrent_batches = 1
+    member.plan.save()
+    first, second = (lifecycle.start(make_batch(member, 2)) for _ in range(2))
+    single = lifecycle.start(make_batch(member, 1, single=True))
+    other = lifecycle.start(make_batch(bob, 2))
+    for batch in (first, second, single, other):
+        dispatch.top_up(batch.pk, now=batch.started_at or second.created_at)
+    assert [rung(batch) for batch in (first, second, single, other)] == [2, 0, 1, 2]
+    assert dispatch.waits_for_others(second)
+
+    lifecycle.cancel(first)
+    dispatch.top_up(second.pk, now=second.created_at)
+    assert rung(second) == 2
+
+
+def test_a_raised_batch_has_twice_the_window_and_others_keep_theirs(alice, valkey):
+    normal, raised = (lifecycle.start(make_batch(alice, 40)) for _ in range(2))
+    lifecycle.prioritise(raised, 1)
+    assert (rung(normal), rung(raised)) == (dispatch.ENGINE_WINDOW, 2 * dispatch.ENGINE_WINDOW)
+
+
+def test_what_has_ended_cannot_be_raised(alice):
+    over = bare_batch(alice, state=BatchState.FINISHED)
+    with pytest.raises(lifecycle.StateConflict):
+        lifecycle.prioritise(over, 1)
