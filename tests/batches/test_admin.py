@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import StaffAction
+from batches import admin as batches_admin
 from batches import audit, failures, lifecycle
 from batches.models import Batch, Item
 from batches.states import BatchState, ItemState
@@ -356,3 +357,19 @@ def test_failures_of_a_day_are_counted_by_their_reason(admin_pages, alice):
     narrowed = admin_pages.get(f"{ITEMS}?{found[0].query}")
     assert {item.error_code for item in narrowed.context["cl"].result_list} == {"no_subject"}
     assert narrowed.context["cl"].result_count == 2
+
+
+def test_a_long_list_is_counted_so_far_and_no_further(
+    admin_pages, alice, monkeypatch, django_assert_num_queries
+):
+    monkeypatch.setattr(batches_admin.CappedPaginator, "MOST", 7)
+    batch = bare_batch(alice)
+    for position in range(5):
+        bare_item(batch, position=position)
+    assert admin_pages.get(ITEMS).context["cl"].result_count == 5
+    with django_assert_num_queries(4) as few:
+        admin_pages.get(ITEMS)
+    for position in range(5, 12):
+        bare_item(batch, position=position)
+    with django_assert_num_queries(len(few)):
+        assert admin_pages.get(ITEMS).context["cl"].result_count == 7
