@@ -13,13 +13,13 @@ rows of their own keep one order: their batch, the account, their items.
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F, Q, QuerySet, Sum
-from django.db.models.functions import TruncDate
+from django.db.models import BigIntegerField, Case, Count, F, Q, QuerySet, Sum, When
+from django.db.models.functions import Coalesce, Least, TruncDate
 from django.utils import timezone
 
 from accounts.models import User
@@ -34,6 +34,7 @@ from credits.models import (
 )
 
 PRIORITIES: Mapping[str, int] = {
+    GrantKind.ROLLOVER: 5,
     GrantKind.MONTHLY: 10,
     GrantKind.PROMO: 20,
     GrantKind.WELCOME: 30,
@@ -91,6 +92,22 @@ class NotRefundable(LedgerError):
     """Only captured credits can be refunded."""
 
     code = "not_refundable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expired:
+    """Credits that ran out, those of them that were carried over, and of how many accounts."""
+
+    credits: int = 0
+    carried_over: int = 0
+    accounts: int = 0
+
+    def __add__(self, other: "Expired") -> "Expired":
+        return Expired(
+            credits=self.credits + other.credits,
+            carried_over=self.carried_over + other.carried_over,
+            accounts=self.accounts + other.accounts,
+        )
 
 
 class Balance(NamedTuple):
@@ -170,10 +187,15 @@ def grant(
     key: str,
     priority: int | None = None,
     expires_at: datetime | None = None,
+    carry_over: int = 0,
+    carry_until: datetime | None = None,
     actor: User | None = None,
     note: str = "",
 ) -> LedgerEntry:
-    """Give credits. Without a priority the kind's own decides when they are drawn."""
+    """Give credits. Without a priority the kind's own decides when they are drawn.
+
+    Of what is left when they run out, at most `carry_over` lasts on, until `carry_until`.
+    """
     _must_be_positive(amount)
     with transaction.atomic():
         account = lock(user.pk)
@@ -187,6 +209,8 @@ def grant(
             key=key,
             priority=priority,
             expires_at=expires_at,
+            carry_over=carry_over,
+            carry_until=carry_until,
             actor=actor,
             note=note,
         )
@@ -427,24 +451,30 @@ def close(hold_id: int) -> LedgerEntry | None:
 # --- Credits that run out -------------------------------------------------------------
 
 
-def expire(now: datetime) -> int:
-    """Take what is left of grants that ran out; the number of credits taken.
+def expire(now: datetime, *, dry_run: bool = False) -> Expired:
+    """Take what is left of grants that ran out, and carry over what may be; how much that was.
 
     Credits on hold are left alone. Those that come home later to a grant that has run out
-    are taken by the next run.
+    are taken by the next run. With `dry_run` it is only counted what would be taken.
     """
-    total = 0
     due = Grant.objects.filter(remaining__gt=0, expires_at__lte=now)
+    if dry_run:
+        return _expirable(due, now=now)
+    total = Expired()
     # In primary-key order, so that two runs meet the accounts in the same order.
-    for account_id in sorted(set(due.values_list("account_id", flat=True))):
+    for account_id in due.order_by("account_id").values_list("account_id", flat=True).distinct():
         with transaction.atomic():
             total += _expire(_lock_account(account_id), now=now)
     return total
 
 
-def expire_of(account: CreditAccount, *, now: datetime) -> int:
-    """Do so for one account that the caller has locked; the number of credits taken."""
-    return _expire(account, now=now)
+def expire_of(user: User, *, now: datetime, dry_run: bool = False) -> Expired:
+    """`expire` for one person."""
+    if dry_run:
+        own = Grant.objects.filter(account__owner=user, remaining__gt=0, expires_at__lte=now)
+        return _expirable(own, now=now)
+    with transaction.atomic():
+        return _expire(lock(user.pk), now=now)
 
 
 # --- Reading --------------------------------------------------------------------------
@@ -587,6 +617,15 @@ def _next_key(start: str) -> str:
     return f"{start}:{number}"
 
 
+def _free_key(key: str) -> str:
+    """The key itself, or the first of key:2, key:3 and so on that is free."""
+    number, free = 1, key
+    while LedgerEntry.objects.filter(key=free).exists():
+        number += 1
+        free = f"{key}:{number}"
+    return free
+
+
 def _next_entry(
     account: CreditAccount, kind: str, *, available: int = 0, held: int = 0, **fields: Any
 ) -> LedgerEntry:
@@ -629,6 +668,8 @@ def _give(
     key: str,
     priority: int | None = None,
     expires_at: datetime | None = None,
+    carry_over: int = 0,
+    carry_until: datetime | None = None,
     **fields: Any,
 ) -> LedgerEntry:
     Grant.objects.create(
@@ -638,6 +679,8 @@ def _give(
         remaining=amount,
         priority=PRIORITIES[kind] if priority is None else priority,
         expires_at=expires_at,
+        carry_over=carry_over,
+        carry_until=carry_until,
         key=key,
     )
     return _write(account, entry_kind, available=amount, key=key, **fields)
@@ -702,13 +745,54 @@ def _release_to_grants(parts: Sequence[HoldPart], amount: int) -> None:
             amount -= freed
 
 
-def _expire(account: CreditAccount, *, now: datetime) -> int:
-    """Take what is left of this (locked) account's grants that ran out; how much that was."""
-    total = 0
+def _expire(account: CreditAccount, *, now: datetime) -> Expired:
+    """Take what is left of this (locked) account's grants that ran out, and carry it over.
+
+    Nothing else takes credits out of such a grant, so whichever comes first (a hold, a command,
+    the next month's grant), each credit is carried over or lost, once. What comes home from a
+    hold later is carried over too, up to the same bound.
+    """
+    lost = carried = 0
     due = Grant.objects.filter(account=account, remaining__gt=0, expires_at__lte=now)
     for source in due.order_by("pk"):
         left, source.remaining = source.remaining, 0
-        source.save(update_fields=["remaining"])
+        over = _may_be_carried(source, left, now=now)
+        source.carry_over -= over
+        source.save(update_fields=["remaining", "carry_over"])
         _write(account, EntryKind.EXPIRE, available=-left, key=_next_key(f"expire:{source.pk}"))
-        total += left
-    return total
+        if over:
+            _carry_over(account, source, over)
+        lost, carried = lost + left, carried + over
+    return Expired(credits=lost, carried_over=carried, accounts=1 if lost else 0)
+
+
+def _may_be_carried(source: Grant, left: int, *, now: datetime) -> int:
+    """How much of what is left of a grant goes on; nothing once that would have run out, too."""
+    if source.carry_until is None or source.carry_until <= now:
+        return 0
+    return min(left, source.carry_over)
+
+
+def _carry_over(account: CreditAccount, source: Grant, amount: int) -> None:
+    """Give what a grant leaves to its successor."""
+    month = source.expires_at.astimezone(UTC) if source.expires_at else source.created_at
+    _give(
+        account,
+        amount,
+        entry_kind=EntryKind.GRANT,
+        kind=GrantKind.ROLLOVER,
+        key=_free_key(f"rollover:{account.owner_id}:{month:%Y-%m}"),
+        expires_at=source.carry_until,
+    )
+
+
+def _expirable(due: QuerySet[Grant], *, now: datetime) -> Expired:
+    """What `expire` would take."""
+    may_be = Least("remaining", "carry_over")
+    over = Case(When(carry_until__gt=now, then=may_be), default=0, output_field=BigIntegerField())
+    found = due.aggregate(
+        credits=Coalesce(Sum("remaining"), 0),
+        carried_over=Coalesce(Sum(over), 0),
+        accounts=Count("account", distinct=True),
+    )
+    return Expired(**{name: int(figure) for name, figure in found.items()})

@@ -42,6 +42,7 @@ class GrantKind(models.TextChoices):
     WELCOME = "welcome", _("Welcome")
     PURCHASE = "purchase", _("Purchase")
     MONTHLY = "monthly", _("Monthly allowance")
+    ROLLOVER = "rollover", _("Carried over")
     PROMO = "promo", _("Promotion")
     ADMIN = "admin", _("Given by staff")
     REFUND = "refund", _("Refund")
@@ -56,6 +57,9 @@ class Grant(models.Model):
     remaining = models.BigIntegerField(_("remaining"))
     priority = models.SmallIntegerField(_("priority"), help_text=_("Smaller is drawn first."))
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    carry_over = models.BigIntegerField(_("may be carried over"), default=0, db_default=0)
+    """Of what is left when it runs out, at most so many credits go on as another grant."""
+    carry_until = models.DateTimeField(_("until"), null=True, blank=True)
     key = models.CharField(max_length=200, unique=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

@@ -1,10 +1,14 @@
-"""The credits that a plan gives each month, and what is carried over from the month before.
+"""The credits that a plan gives each month, and what of last month's lasts on.
 
-A month is one of the calendar in UTC. Its credits run out when it ends. What nobody has used then
-is expired and given anew for one more month, up to the plan's `rollover_credits`; what was carried
-over once is not carried over again.
+A month is the calendar's, in UTC. Its grant has the key `monthly:<user>:<YYYY-MM>`, so that it is
+given once, and runs out when the month ends. Of what is left then, at most as many credits as the
+plan said when they were given last one month more: as a second grant, `rollover:<user>:<YYYY-MM>`,
+which the ledger makes in the very transaction that takes the first one away, whoever does that
+(see `ledger._expire`). So it makes no difference which command runs first, or how late. What was
+carried over is not carried over again.
 
-Both gifts have keys of their own, so that running late, twice, or side by side gives each once.
+Whoever joins in the middle of a month gets all of it. A plan that is changed counts from the next
+month on. Who is given nothing in a month, because nothing ran, is not given it later.
 """
 
 import logging
@@ -12,22 +16,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from django.db import models, transaction
-from django.db.models import Sum
+from django.db import transaction
+from django.db.models import CharField, Exists, OuterRef, Q, Value
+from django.db.models.functions import Cast, Concat
 
 from accounts import plans
-from accounts.models import User
+from accounts.models import Plan, User
 from credits import ledger
-from credits.models import EntryKind, Grant, GrantKind, LedgerEntry
+from credits.models import Grant, GrantKind
 
-PEOPLE_PER_QUERY = 500
+AT_ONCE = 500
+"""People who are read in one query: memory stays the same however many there are."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Granted:
-    """What one run gave, and to how many it could not give."""
+    """What a run gave: to how many people how many credits; and how many it could not serve.
+
+    `carried_over` is what went on of what these people had left, on this occasion.
+    """
 
     people: int = 0
     credits: int = 0
@@ -36,103 +45,77 @@ class Granted:
 
 
 def grant_monthly(*, now: datetime, dry_run: bool = False) -> Granted:
-    """Give everybody the credits of this month who has not got them yet.
+    """Give this month's credits to everybody who has not got them; safe to run at any time.
 
-    Whoever is active, has proved the address and is on a plan with monthly credits gets them; who
-    joins such a plan in mid-month, at the next run. A plan that changes counts from the next month
-    on. With `dry_run` nothing is written. What goes wrong for one person is logged and counted, and
-    the others get theirs.
+    What goes wrong with one person is logged and counted, and the others get theirs. With
+    `dry_run` it is only counted what would be given.
     """
-    month, ends_at = _month(now)
-    given = Granted()
-    for people in _portions():
-        plan_of = {user.pk: plans.plan_for(user) for user in people}
-        wanted = [user for user in people if plan_of[user.pk].monthly_credits > 0]
-        keys = {_key("monthly", user, month): user for user in wanted}
-        have = set(Grant.objects.filter(key__in=keys).values_list("key", flat=True))
-        for key, user in keys.items():
-            try:
-                with transaction.atomic():
-                    if key not in have:
-                        amount = plan_of[user.pk].monthly_credits
-                        _give(user, amount, key, ends_at=ends_at, into=given, dry_run=dry_run)
-                    limit = plan_of[user.pk].rollover_credits
-                    _carry_over(user, limit, now=now, into=given, dry_run=dry_run)
-            except Exception:
-                log.exception("User %s did not get the credits of %s", user.uid, month)
-                given.failed += 1
-    return given
+    done = Granted()
+    for user in _waiting(now):
+        plan = plans.plan_for(user)
+        if not plan.monthly_credits:
+            continue
+        try:
+            if dry_run:
+                expired = ledger.expire_of(user, now=now, dry_run=True)
+            else:
+                expired = _grant(user, plan, now=now)
+        except Exception:
+            log.exception("User %s could not be given this month's credits", user.pk)
+            done.failed += 1
+            continue
+        done.carried_over += expired.carried_over
+        done.people += 1
+        done.credits += plan.monthly_credits
+    return done
 
 
-def _give(
-    user: User, amount: int, key: str, *, ends_at: datetime, into: Granted, dry_run: bool
-) -> None:
-    if not dry_run:
-        account = ledger.lock(user.pk)
-        if Grant.objects.filter(account=account, key=key).exists():
-            return  # somebody was faster
-        ledger.grant(user, amount, kind=GrantKind.MONTHLY, key=key, expires_at=ends_at)
-    into.people += 1
-    into.credits += amount
+def start_of_month(now: datetime) -> datetime:
+    """Midnight, UTC, of the first day of the month."""
+    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
-def _carry_over(user: User, limit: int, *, now: datetime, into: Granted, dry_run: bool) -> None:
-    """Give again what of last month's credits ran out unused, as far as the plan allows.
+def next_month(start: datetime) -> datetime:
+    """The start of the month after the one that begins then."""
+    if start.month == 12:
+        return start.replace(year=start.year + 1, month=1)
+    return start.replace(month=start.month + 1)
 
-    Credits that were on hold when the month ended run out when they come home: then a later run
-    gives what is still missing to the limit.
-    """
-    month, ends_at = _month(now)
-    last = Grant.objects.filter(key=_key("monthly", user, _month_before(now))).first()
-    if last is None or limit <= 0:
-        return
-    start = _key("rollover", user, month)
-    lost = last.remaining
-    if not dry_run:
-        account = ledger.lock(user.pk)
-        ledger.expire_of(account, now=now)
-        lost = 0
-    expired = LedgerEntry.objects.filter(
-        account_id=last.account_id, kind=EntryKind.EXPIRE, key__startswith=f"expire:{last.pk}:"
-    )
-    lost -= _sum(expired, "available_delta")
-    had = _sum(Grant.objects.filter(account_id=last.account_id, key__startswith=f"{start}:"))
-    missing = min(limit, lost) - had
-    if missing <= 0:
-        return
-    if not dry_run:
+
+def _grant(user: User, plan: plans.Plan, *, now: datetime) -> ledger.Expired:
+    """Give one person this month's credits; returns what ran out on the way."""
+    start = start_of_month(now)
+    end = next_month(start)
+    with transaction.atomic():
+        expired = ledger.expire_of(user, now=now)
         ledger.grant(
-            user, missing, kind=GrantKind.MONTHLY, key=f"{start}:{had}", expires_at=ends_at
+            user,
+            plan.monthly_credits,
+            kind=GrantKind.MONTHLY,
+            key=_key(user.pk, start),
+            expires_at=end,
+            carry_over=plan.rollover_credits,
+            carry_until=next_month(end),
         )
-    into.carried_over += missing
+    return expired
 
 
-def _portions() -> Iterator[list[User]]:
-    """Everybody who may get credits, some at a time, whatever happens to the table meanwhile."""
+def _key(user_id: int, start: datetime) -> str:
+    return f"monthly:{user_id}:{start:%Y-%m}"
+
+
+def _waiting(now: datetime) -> Iterator[User]:
+    """Active people with a confirmed address who have not been given this month's credits."""
+    month = Value(f":{start_of_month(now):%Y-%m}")
+    key = Concat(Value("monthly:"), Cast(OuterRef("pk"), CharField()), month)
+    gives = Q(plan__monthly_credits__gt=0)
+    if Plan.objects.filter(is_default=True, monthly_credits__gt=0).exists():
+        gives |= Q(plan=None)
+    has_not = ~Exists(Grant.objects.filter(key=key))
     people = User.objects.filter(
-        is_active=True, erasing_at=None, email_verified_at__isnull=False
+        gives, has_not, is_active=True, erasing_at=None, email_verified_at__isnull=False
     ).order_by("pk")
-    last = 0
-    while some := list(people.filter(pk__gt=last)[:PEOPLE_PER_QUERY]):
-        yield some
-        last = some[-1].pk
-
-
-def _key(what: str, user: User, month: str) -> str:
-    return f"{what}:{user.pk}:{month}"
-
-
-def _month(now: datetime) -> tuple[str, datetime]:
-    """This month (`2026-11`), and when it ends."""
-    begun = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    year, month = divmod(begun.year * 12 + begun.month, 12)
-    return f"{begun:%Y-%m}", begun.replace(year=year, month=month + 1)
-
-
-def _month_before(now: datetime) -> str:
-    year, month = divmod(now.astimezone(UTC).year * 12 + now.astimezone(UTC).month - 2, 12)
-    return f"{year:04}-{month + 1:02}"
-
-
-def _sum(rows: models.QuerySet, column: str = "amount") -> int:
-    return int(rows.aggregate(total=Sum(column))["total"] or 0)
+    after = 0
+    while chunk := list(people.filter(pk__gt=after)[:AT_ONCE]):
+        yield from chunk
+        after = chunk[-1].pk

@@ -31,6 +31,7 @@ GRANTS = {
     GrantKind.WELCOME: gettext_lazy("Welcome credits"),
     GrantKind.PURCHASE: gettext_lazy("Credits bought"),
     GrantKind.MONTHLY: gettext_lazy("Monthly credits"),
+    GrantKind.ROLLOVER: gettext_lazy("Carried over from last month"),
     GrantKind.PROMO: gettext_lazy("A present"),
     GrantKind.ADMIN: gettext_lazy("Added by staff"),
     GrantKind.REFUND: gettext_lazy("Refund"),

@@ -70,8 +70,12 @@ def _grant_monthly(*, now: datetime, dry_run: bool) -> Outcome:
     return Outcome(f"{line}, {failed}" if given.failed else line)
 
 
-def _expire(*, now: datetime) -> Outcome:
-    return Outcome(f"{ledger.expire(now)} credits ran out")
+def _expire(*, now: datetime, dry_run: bool) -> Outcome:
+    gone = ledger.expire(now, dry_run=dry_run)
+    return Outcome(
+        f"{_would(dry_run, 'taken')} {gone.credits} credits that ran out from {gone.accounts} "
+        f"people, {gone.carried_over} carried over"
+    )
 
 
 def _prune_assets(*, now: datetime, dry_run: bool) -> Outcome:
@@ -156,7 +160,9 @@ CHORES: Mapping[str, Chore] = {
     "grantmonthlycredits": Chore(
         _grant_monthly, "Give the month's credits to everybody who has not got them yet.", True
     ),
-    "expirecredits": Chore(_expire, "Take what is left of credits that have run out."),
+    "expirecredits": Chore(
+        _expire, "Take what is left of credits that have run out; carry over what may be.", True
+    ),
     "pruneassets": Chore(
         _prune_assets, "Delete what has been in the trash of libraries for 30 days.", True
     ),

@@ -15,8 +15,8 @@ from studio.chores import CHORES, sentence
 from studio.models import ScheduledRun
 
 TABLE: Mapping[str, str] = {
+    "grantmonthlycredits": "0 * * * *",
     "expirecredits": "5 * * * *",
-    "grantmonthlycredits": "7 * * * *",
     "tidyup": "20 * * * *",
     "pruneuploads": "40 * * * *",
     "pruneassets": "15 3 * * *",

@@ -243,7 +243,7 @@ class Story(RuleBasedStateMachine):
 
     def balance_before(self, worker: Item) -> ledger.Balance:
         """What its owner has, without what has run out: a hold after all would drop that, too."""
-        HITS["ran out"] += bool(ledger.expire(self.now))
+        HITS["ran out"] += bool(ledger.expire(self.now).credits)
         return ledger.balance(worker.batch.owner)
 
     def some_at_work(self, chance, most, *, first=lambda _worker: 0) -> list[Item]:
@@ -656,7 +656,7 @@ class Story(RuleBasedStateMachine):
         if chance.random() < 0.5:
             return False
         self.now += timedelta(hours=chance.choice([0, 30]))
-        HITS["ran out"] += bool(ledger.expire(self.now))
+        HITS["ran out"] += bool(ledger.expire(self.now).credits)
         return True
 
     def reconcile(self, chance):

@@ -558,7 +558,7 @@ class TestExpire:
         fund(alice, 10)
         fund(bob, 7, kind="promo", expires_at=TOMORROW)
 
-        assert ledger.expire(TOMORROW) == 17
+        assert ledger.expire(TOMORROW).credits == 17
 
         assert ledger.balance(alice) == (20, 0)
         assert ledger.balance(bob) == (0, 0)
@@ -567,7 +567,7 @@ class TestExpire:
     def test_a_moment_before_nothing_is_taken(self, alice, fund):
         fund(alice, 10, kind="promo", expires_at=TOMORROW)
 
-        assert ledger.expire(TOMORROW - timedelta(microseconds=1)) == 0
+        assert ledger.expire(TOMORROW - timedelta(microseconds=1)).credits == 0
 
         assert ledger.balance(alice) == (10, 0)
 
@@ -575,7 +575,7 @@ class TestExpire:
         fund(alice, 10, kind="promo", expires_at=TOMORROW)
         ledger.expire(TOMORROW)
 
-        assert ledger.expire(TOMORROW) == 0
+        assert ledger.expire(TOMORROW).credits == 0
         assert ledger.balance(alice) == (0, 0)
 
     def test_credits_on_hold_can_still_be_charged(self, alice, fund):
@@ -594,7 +594,7 @@ class TestExpire:
         ledger.expire(TOMORROW)
         ledger.close(hold.pk)
 
-        assert ledger.expire(TOMORROW) == 4
+        assert ledger.expire(TOMORROW).credits == 4
 
         grant = Grant.objects.get(key=entry.key)
         keys = ledger.entries(alice).filter(kind="expire").order_by("pk")

@@ -397,7 +397,7 @@ class Story(RuleBasedStateMachine):
     def expire(self, chance):
         self.now += timedelta(hours=chance.choice([0, 30]))
         fresh = [self.spendable(0), self.spendable(1)]
-        taken = ledger.expire(self.now)
+        taken = ledger.expire(self.now).credits
         assert [self.balance(0).available, self.balance(1).available] == fresh
         HITS["expire"] += 1
         HITS["expire something"] += bool(taken)
