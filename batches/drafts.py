@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 
 from accounts.models import User
+from batches import uses
 from batches.models import Draft, DraftImage, Original
 from batches.refusals import Refusal
 
@@ -68,13 +70,17 @@ def contents(owner: User, tool: str) -> Contents:
 
 def add(owner: User, tool: str, taken: Iterable[Original | Refusal]) -> None:
     """Put images and refused files on the page; an image that is there already stays."""
+    taken = list(taken)
     with transaction.atomic():
+        originals = [one for one in taken if isinstance(one, Original)]
+        there = uses.note(originals, now=timezone.now())
         draft = _touched(owner, tool)
         images = [
             DraftImage(draft=draft, refusal=one.token)
             if isinstance(one, Refusal)
             else DraftImage(draft=draft, original=one)
             for one in taken
+            if isinstance(one, Refusal) or one in there
         ]
         DraftImage.objects.bulk_create(images, ignore_conflicts=True, batch_size=500)
 

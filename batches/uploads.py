@@ -7,8 +7,8 @@ from itertools import chain, islice
 from django.db import transaction
 from django.db.models import QuerySet
 
-from batches import storage
-from batches.models import Draft, Original
+from batches import storage, uses
+from batches.models import Original
 
 KEPT_FOR = timedelta(days=7)
 """Since it came last: who sends the same file again begins anew."""
@@ -32,7 +32,8 @@ def prune(*, now: datetime, dry_run: bool = False) -> int:
             locked = Original.objects.select_for_update().filter(pk__in=chunk)
             there = [row.pk for row in locked.order_by("pk")]
             still = unused(now=now).filter(pk__in=there)
-            rows = [row for row in still.order_by("pk") if not _is_typed_on_a_page(row)]
+            named = uses.named(still)
+            rows = [row for row in still.order_by("pk") if row.uid not in named]
             removed += len(rows)
             if dry_run:
                 continue
@@ -43,12 +44,6 @@ def prune(*, now: datetime, dry_run: bool = False) -> int:
                 robust=True,
             )
     return removed
-
-
-def _is_typed_on_a_page(original: Original) -> bool:
-    """Whether a page that nobody has started yet names it: as a mask, a backdrop."""
-    drafts = Draft.objects.filter(owner=original.owner_id).values_list("fields", flat=True)
-    return any(str(original.uid) in values for fields in drafts for values in fields.values())
 
 
 def _portions(ids: list[int]) -> Iterator[list[int]]:
