@@ -16,12 +16,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='batch',
             name='price_percent',
-            field=models.PositiveSmallIntegerField(default=100, editable=False),
+            field=models.PositiveSmallIntegerField(db_default=100, default=100, editable=False),
         ),
         migrations.AddField(
             model_name='batch',
             name='priority',
-            field=models.PositiveSmallIntegerField(default=0, editable=False),
+            field=models.PositiveSmallIntegerField(db_default=0, default=0, editable=False),
         ),
         migrations.CreateModel(
             name='ToolRule',

@@ -51,7 +51,9 @@ class Original(models.Model):
     content_type = models.CharField(max_length=64)
     thumbnail_key = models.CharField(max_length=255)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    received_at = models.DateTimeField(default=timezone.now, editable=False, db_index=True)
+    received_at = models.DateTimeField(
+        default=timezone.now, db_default=Now(), editable=False, db_index=True
+    )
     """When the same bytes came last."""
 
     objects = OriginalQuerySet.as_manager()
@@ -107,9 +109,9 @@ class Batch(models.Model):
     """Whether it was one image on a tool's *Single* tab; the list of batches leaves those out."""
     cap = models.PositiveBigIntegerField(null=True, blank=True)
     """The most credits that the batch may spend, or nothing for no cap."""
-    price_percent = models.PositiveSmallIntegerField(default=100, editable=False)
+    price_percent = models.PositiveSmallIntegerField(default=100, db_default=100, editable=False)
     """Of the tool's price, as it was for its owner when the batch was made."""
-    priority = models.PositiveSmallIntegerField(default=0, editable=False)
+    priority = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
     """Staff's: each step doubles the window that the batch has in the queues."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, editable=False)
