@@ -6,7 +6,7 @@ somebody does. Two schedulers, on two hosts, run a chore once: they claim it by 
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from croniter import croniter
 from django.utils import timezone
@@ -26,6 +26,8 @@ TABLE: Mapping[str, str] = {
 }
 """Cron's five fields: minute, hour, day of the month, month, day of the week."""
 
+ABANDONED_AFTER = timedelta(hours=1)
+"""A run that began so long ago and has not ended died with its scheduler: it is due again."""
 LATEST_LINE = 2_000
 
 log = logging.getLogger(__name__)
@@ -33,8 +35,8 @@ log = logging.getLogger(__name__)
 
 def due(*, now: datetime) -> list[str]:
     """The chores whose time has come since they began last, in the table's order."""
-    begun = dict(ScheduledRun.objects.values_list("name", "begun_at"))
-    return [name for name, cron in TABLE.items() if _is_due(cron, begun.get(name), now)]
+    last = {run.name: run for run in ScheduledRun.objects.all()}
+    return [name for name in TABLE if _is_due(last.get(name, ScheduledRun(name=name)), now)]
 
 
 def run_due(*, now: datetime) -> list[str]:
@@ -45,14 +47,19 @@ def run_due(*, now: datetime) -> list[str]:
     return [name for name in due(now=now) if _run(name, now=now)]
 
 
-def _is_due(cron: str, begun: datetime | None, now: datetime) -> bool:
-    return begun is None or croniter(cron, begun).get_next(datetime) <= now
+def _is_due(last: ScheduledRun, now: datetime) -> bool:
+    if last.begun_at is None:
+        return True
+    if last.ended_at is None and last.begun_at < now - ABANDONED_AFTER:
+        return True
+    following: datetime = croniter(TABLE[last.name], last.begun_at).get_next(datetime)
+    return following <= now
 
 
 def _run(name: str, *, now: datetime) -> bool:
     ScheduledRun.objects.bulk_create([ScheduledRun(name=name)], ignore_conflicts=True)
     seen = ScheduledRun.objects.get(name=name)
-    if not _is_due(TABLE[name], seen.begun_at, now):
+    if not _is_due(seen, now):
         return False
     mine = ScheduledRun.objects.filter(name=name, begun_at=seen.begun_at)
     if not mine.update(begun_at=now, ended_at=None, is_well=None, line=""):

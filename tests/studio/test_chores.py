@@ -2,7 +2,7 @@
 
 import io
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
@@ -250,6 +250,19 @@ def test_what_was_due_while_nobody_looked_runs_once(alice, valkey):
     schedule.run_due(now=now - timedelta(days=3))
     assert "checkledger" in schedule.run_due(now=now)
     assert schedule.run_due(now=now) == []
+
+
+def test_a_run_that_was_cut_off_with_its_scheduler_is_begun_again_after_an_hour(alice, valkey):
+    night = datetime(2026, 11, 27, 2, 30, tzinfo=UTC)
+    schedule.run_due(now=night)
+    ScheduledRun.objects.filter(name="checkledger").update(ended_at=None, is_well=None, line="")
+
+    early = schedule.run_due(now=night + timedelta(hours=1))
+    late = schedule.run_due(now=night + timedelta(hours=1, seconds=1))
+
+    assert ("checkledger" in early, "checkledger" in late) == (False, True)
+    assert ScheduledRun.objects.get(name="checkledger").is_well
+    assert schedule.run_due(now=night + timedelta(hours=1, seconds=2)) == []
 
 
 def test_a_chore_that_fails_is_noted_and_the_others_run(alice, valkey, monkeypatch):
