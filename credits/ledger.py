@@ -486,8 +486,12 @@ def entries(user: User) -> QuerySet[LedgerEntry]:
 
 
 def moved(*, since: datetime, until: datetime, user: User | None = None) -> tuple[int, int]:
-    """Credits that were captured, and credits that were granted, in this time."""
+    """Credits that were captured, and credits that were granted, in this time.
+
+    What was carried over was granted before.
+    """
     lines = LedgerEntry.objects.filter(created_at__gte=since, created_at__lt=until)
+    lines = lines.exclude(key__startswith=_CARRIED)
     if user is not None:
         lines = lines.filter(account__owner=user)
     sums = lines.aggregate(
@@ -498,10 +502,13 @@ def moved(*, since: datetime, until: datetime, user: User | None = None) -> tupl
 
 
 def by_day(*, since: datetime) -> dict[date, tuple[int, int]]:
-    """Credits granted and captured on each day (UTC) on which there were any."""
+    """Credits granted and captured on each day (UTC) on which there were any.
+
+    What was carried over was granted before.
+    """
     lines = LedgerEntry.objects.filter(
         created_at__gte=since, kind__in=[EntryKind.GRANT, EntryKind.CAPTURE]
-    )
+    ).exclude(key__startswith=_CARRIED)
     days = lines.annotate(day=TruncDate("created_at")).values_list("day").order_by("day")
     return {
         day: (granted, -captured)
@@ -537,6 +544,8 @@ def open_references() -> dict[str, int]:
 # --- Inside ---------------------------------------------------------------------------
 
 SETTLEMENTS = [EntryKind.CAPTURE, EntryKind.RELEASE]
+_CARRIED = "rollover:"
+"""How the keys of what was carried over begin."""
 _OPEN = Q(amount__gt=F("captured") + F("released"))
 _OPEN_CREDITS = F("amount") - F("captured") - F("released")
 
@@ -781,7 +790,7 @@ def _carry_over(account: CreditAccount, source: Grant, amount: int) -> None:
         amount,
         entry_kind=EntryKind.GRANT,
         kind=GrantKind.ROLLOVER,
-        key=_free_key(f"rollover:{account.owner_id}:{month:%Y-%m}"),
+        key=_free_key(f"{_CARRIED}{account.owner_id}:{month:%Y-%m}"),
         expires_at=source.carry_until,
     )
 

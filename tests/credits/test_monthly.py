@@ -193,6 +193,18 @@ def test_whoever_joins_in_the_middle_of_a_month_gets_all_of_it(plan):
     assert Grant.objects.get().expires_at == NOVEMBER
 
 
+def test_what_is_carried_over_does_not_count_as_granted_twice(alice, plan):
+    began = timezone.now()
+    grant_monthly(now=OCTOBER)
+    grant_monthly(now=NOVEMBER)
+
+    moved = ledger.moved(since=began, until=timezone.now() + MINUTE)
+
+    assert moved == (0, 200)
+    assert sum(granted for granted, _captured in ledger.by_day(since=began).values()) == 200
+    assert ledger.balance(alice) == (130, 0)
+
+
 def test_the_year_ends_in_december(alice, plan):
     grant_monthly(now=DECEMBER + 30 * DAY)
 
@@ -282,11 +294,17 @@ class Story:
         self.plan = Plan.objects.get(slug="pro")
         self.plan.save()  # processes forget what they remember of plans
         self.promised: dict[int, int] = {}
+        self.grant()
+        self.note()
 
     def step(self) -> None:
         often = [self.wait, self.hold, self.settle]
         verb = self.chance.choice([*often, *often, self.grant, self.expire, self.replan])
         verb()
+        self.note()
+
+    def note(self) -> None:
+        """What the plan said when a grant was made is what counts for it."""
         for grant in Grant.objects.filter(kind="monthly", account__owner=self.user):
             self.promised.setdefault(grant.pk, self.plan.rollover_credits)
 
@@ -340,7 +358,7 @@ class Story:
 
 def test_in_random_stories_no_credit_is_carried_twice_and_none_is_lost(plan):
     carried = 0
-    for seed in range(25):
+    for seed in range(12):
         with transaction.atomic():
             story = Story(seed)
             for _ in range(30):
@@ -351,7 +369,7 @@ def test_in_random_stories_no_credit_is_carried_twice_and_none_is_lost(plan):
             carried += Grant.objects.filter(kind="rollover").count()
             transaction.set_rollback(True)
 
-    assert carried > 10
+    assert carried >= 8  # or the stories were about nothing
 
 
 def test_accounts_that_are_not_there_yet_are_opened_with_their_welcome(alice, plan, settings):

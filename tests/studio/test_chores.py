@@ -204,7 +204,7 @@ def test_usage_is_summed_up_by_person_and_tool_and_no_cell_is_a_formula(
     ]
     _code, out, _err = run("reportusage", "--user", "Alice@example.com")
     assert "for 1 people" in out
-    assert run("reportusage", "--user", "nobody@example.com")[0] == 1
+    assert run("reportusage", "--user", "nobody@example.com")[0] == 2
 
 
 @pytest.mark.concurrency
@@ -229,6 +229,41 @@ def test_two_at_once_do_the_work_once(name, full_site, valkey):
     assert run("checkledger")[0] == 0
     monthly = Grant.objects.filter(kind="monthly").count()
     assert monthly == (1 if name == "grantmonthlycredits" else 0)
+
+
+@pytest.mark.worker
+def test_a_database_that_is_away_is_told_in_one_sentence(place):
+    away = "postgresql://nobody:secret@127.0.0.1:9/nothing"
+
+    done = place.run("expirecredits", DATABASE_URL=away)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("CommandError: The database does not answer or refuses: ")
+    assert done.stderr.count("\n") == 1
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.worker
+def test_two_processes_at_once_do_everything_once(place):
+    """Every command of the table, as a process of its own would, on SQLite."""
+    place.shell(
+        "from accounts.models import Plan, User\n"
+        "Plan.objects.update(monthly_credits=100)\n"
+        "User.objects.create_user('a@b.example')"
+    )
+    code = (
+        "from django.core.management import call_command\n"
+        "from studio.schedule import TABLE\n"
+        "for name in ['reconcile', *TABLE]: call_command(name)"
+    )
+
+    both = [place.start("shell", "--verbosity", "0", "-c", code) for _ in range(2)]
+    said = [process.communicate(timeout=60)[0] for process in both]
+
+    assert [process.returncode for process in both] == [0, 0], said
+    assert [text.count(".\n") for text in said] == [len(schedule.TABLE) + 1] * 2, said
+    granted = "SELECT count(*) FROM credits_grant WHERE kind = 'monthly'"
+    assert place.rows(granted) == [(1,)]
 
 
 # --- The schedule -------------------------------------------------------------------------

@@ -42,6 +42,6 @@ class Command(ChoreCommand):
         if options["user"]:
             user = User.objects.filter(email=options["user"].strip().lower()).first()
             if user is None:
-                raise CommandError(f"There is no account for {options['user']}.")
+                raise CommandError(f"There is no account for {options['user']}.", returncode=2)
         since, until = options["since"], options["until"]
         return {"since": since, "until": until, "user": user, "into": options["csv"]}
