@@ -47,6 +47,7 @@ from batches import (
     reuse,
     setting_images,
     storage,
+    tracing,
 )
 from batches import connections as connected
 from batches import fetch as downloads
@@ -134,8 +135,10 @@ class Lease:
         self._deadline = time.monotonic() + seconds
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._named = tracing.at_work(batch=item.batch.uid, item=item.uid)
 
     def __enter__(self) -> Self:
+        self._named.__enter__()
         self._thread.start()
         return self
 
@@ -147,6 +150,7 @@ class Lease:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        self._named.__exit__(None, None, None)
 
     def _renew(self) -> None:
         # No row once the claim is lost: settling will find out.

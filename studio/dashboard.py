@@ -88,7 +88,7 @@ def look(*, now: datetime) -> dict[str, Any]:
     try:
         client = dispatch.connection()
         found["workers"] = fleet.workers(client)
-        found["queues"] = _queues(client, found["workers"], now=now)
+        found["queues"] = queues(client, found["workers"], now=now)
     except (redis.RedisError, OSError):
         found["workers"] = found["queues"] = None
     if found["workers"]:
@@ -171,7 +171,7 @@ def _disk() -> dict[str, Any]:
     }
 
 
-def _queues(client: redis.Redis, workers: Sequence[fleet.Worker], *, now: datetime) -> list[Queue]:
+def queues(client: redis.Redis, workers: Sequence[fleet.Worker], *, now: datetime) -> list[Queue]:
     """How long each queue is, in two round trips."""
     names = list(settings.RQ_QUEUES)
     with client.pipeline() as asked:

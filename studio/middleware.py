@@ -1,6 +1,5 @@
 """What is done to every request before it reaches a view, and to every answer after it."""
 
-import logging
 import re
 import uuid
 from collections.abc import Callable
@@ -70,16 +69,6 @@ class RequestIdMiddleware:
             _current.reset(before)
         response[HEADER] = request_id
         return response
-
-
-class RequestIdFilter(logging.Filter):
-    """Lets log formats say ``%(request_id)s``; a dash stands for work outside of requests."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Add the id; nothing is filtered out."""
-        of_request = getattr(getattr(record, "request", None), REQUEST_ID, "")
-        record.request_id = current_request_id() or of_request or "-"
-        return True
 
 
 class RateLimitMiddleware:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import environ
 from csp.constants import NONE, SELF
 
-from studio import admin_site, buckets
+from studio import admin_site, buckets, logs, sentry
 from studio.places import DataDirectory
 
 env = environ.Env()
@@ -352,19 +352,12 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # --- Logs -----------------------------------------------------------------------------
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "studio.middleware.RequestIdFilter"}},
-    "formatters": {
-        "plain": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}
-    },
-    "handlers": {
-        "console": {
-            "class": "logging.StreamHandler",
-            "formatter": "plain",
-            "filters": ["request_id"],
-        }
-    },
-    "root": {"handlers": ["console"], "level": env.str("STUDIO_LOG_LEVEL", default="WARNING")},
-}
+LOGGING = logs.settings(
+    level=env.str("STUDIO_LOG_LEVEL", default="WARNING"),
+    form=env.str("STUDIO_LOG_FORMAT", default="plain"),
+)
+if dsn := env.str("SENTRY_DSN", default=""):
+    sentry.start(dsn, environment=env.str("SENTRY_ENVIRONMENT", default=""))
+
+# --- Metrics --------------------------------------------------------------------------
+METRICS_TOKEN = env.str("STUDIO_METRICS_TOKEN", default="")  # without one: this machine alone

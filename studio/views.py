@@ -4,12 +4,13 @@ import hashlib
 import json
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.urls import reverse
+from django.utils.crypto import constant_time_compare
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -36,6 +37,23 @@ def healthz(_request: HttpRequest) -> JsonResponse:
         {"status": "unavailable" if missing else "ok", "missing": missing},
         status=503 if missing else 200,
     )
+
+
+@never_cache
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """For Prometheus: with the site's token, or, where none is set, from this machine alone."""
+    if settings.METRICS_TOKEN:
+        said = request.headers.get("Authorization", "")
+        allowed = constant_time_compare(said, f"Bearer {settings.METRICS_TOKEN}")
+    else:
+        direct = "X-Forwarded-For" not in request.headers
+        allowed = direct and request.META.get("REMOTE_ADDR") in {"127.0.0.1", "::1"}
+    if not allowed:
+        raise Http404
+    from studio.metrics import scrape  # most sites never ask
+
+    return HttpResponse(scrape(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @require_safe

@@ -7,8 +7,8 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
+from studio.logs import IdsFilter
 from studio.middleware import (
-    RequestIdFilter,
     RequestIdMiddleware,
     current_request_id,
 )
@@ -46,7 +46,7 @@ def test_logs_name_the_request_that_they_are_about(rf):
 
     def view(_request):
         record = logging.makeLogRecord({})
-        RequestIdFilter().filter(record)
+        IdsFilter().filter(record)
         seen.append((current_request_id(), record.request_id))
         return HttpResponse()
 
@@ -62,9 +62,9 @@ def test_what_is_logged_after_the_answer_still_names_the_request(rf):
     about, beside = logging.makeLogRecord({"request": request}), logging.makeLogRecord({})
 
     for record in (about, beside):
-        assert RequestIdFilter().filter(record)
+        assert IdsFilter().filter(record)
 
-    assert (about.request_id, beside.request_id) == ("abc", "-")
+    assert (about.request_id, beside.request_id) == ("abc", "")
 
 
 def test_an_id_does_not_outlive_a_request_that_broke(rf):

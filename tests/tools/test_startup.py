@@ -10,7 +10,7 @@ import django
 django.setup()
 import studio.urls
 from tools import registry
-import tools.api, tools.templatetags.tool_settings, tools.management.commands.fetchweights
+import tools.templatetags.tool_settings, tools.management.commands.fetchweights
 assert [tool.unavailable_reason() for tool in registry.all()]
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 """
