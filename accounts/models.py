@@ -197,6 +197,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")
+        permissions = [("see_as_user", _("Can see the site as a user does, to read only"))]
         constraints = [
             # The plain unique index sees only what went through save(); this one judges the rest.
             models.UniqueConstraint(Lower("email"), name="one_user_per_email"),
@@ -412,6 +413,10 @@ class StaffAction(models.Model):
         indexes = [
             models.Index(fields=["target_kind", "target_id", "-at"], name="action_by_target"),
             models.Index(fields=["actor", "-at"], name="action_by_actor"),
+            # What the search of the list asks for.
+            models.Index(fields=["target_id"], name="action_by_target_id"),
+            models.Index(fields=["request_id"], name="action_by_request"),
+            models.Index(fields=["actor_email"], name="action_by_address"),
         ]
 
     def __str__(self) -> str:

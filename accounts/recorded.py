@@ -6,30 +6,36 @@ from typing import Any
 from django.db import models, transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
 from unfold.admin import ModelAdmin
 
 from accounts import trail
 
 
 class RecordedAdmin(ModelAdmin):
-    """Adding, changing and deleting are noted with before and after, in the same transaction."""
+    """Adding, changing and deleting are noted with before and after, in the same transaction.
+
+    Our own record is the only one: Django's is not written, and the history of a row leads there.
+    """
 
     def save_model(
         self, request: HttpRequest, obj: models.Model, form: ModelForm, change: bool
     ) -> None:
-        """Store the row and note what changed."""
-        names = [name for name in form.changed_data if _is_column(obj, name)]
-        with transaction.atomic():
-            before: dict[str, Any] = {}
-            if change:
-                row = type(obj)._default_manager.filter(pk=obj.pk).values(*names).first()
-                before = dict(row or {})
-            super().save_model(request, obj, form, change)
-            after = {name: _value(obj, name) for name in names}
+        """Store the row, and remember what it was until its relations are stored, too."""
+        form.before = _snapshot(_stored(obj), form.changed_data) if change else {}  # type: ignore[attr-defined]
+        super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Store what goes with the row, and note what changed."""
+        super().save_related(request, form, formsets, change)
+        row = form.instance
+        after = _snapshot(row, form.changed_data if change else form.fields)
+        if after or not change:
             verb = "change" if change else "add"
-            if names or not change:
-                trail.record(request, action(obj, verb), obj, before=before, after=after)
+            trail.record(request, action(row, verb), row, before=form.before, after=after)
 
     def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
         """Delete the row and note what it was."""
@@ -43,11 +49,23 @@ class RecordedAdmin(ModelAdmin):
             self._note_deletion(request, queryset)
             super().delete_queryset(request, queryset)
 
+    def history_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        extra_context: Any = None,  # noqa: ARG002
+    ) -> HttpResponse:
+        """What staff did with this row, in our own record."""
+        row = self.get_object(request, object_id)
+        found = {"q": trail.id_of(row) if row is not None else object_id}
+        found["target_kind"] = self.opts.label_lower
+        address = reverse("admin:accounts_staffaction_changelist")
+        return redirect(f"{address}?{urlencode(found)}")
+
     def _note_deletion(self, request: HttpRequest, rows: Iterable[models.Model]) -> None:
         for row in rows:
             columns = [field.name for field in row._meta.concrete_fields if not field.primary_key]
-            before = {name: _value(row, name) for name in columns}
-            trail.record(request, action(row, "delete"), row, before=before)
+            trail.record(request, action(row, "delete"), row, before=_snapshot(row, columns))
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Nothing: our own record has it."""
@@ -64,9 +82,18 @@ def action(row: models.Model, verb: str) -> str:
     return f"{row._meta.model_name}.{verb}"
 
 
-def _is_column(row: models.Model, name: str) -> bool:
-    return any(field.name == name for field in row._meta.concrete_fields)
+def _stored(row: models.Model) -> models.Model:
+    return type(row)._default_manager.get(pk=row.pk)
 
 
-def _value(row: models.Model, name: str) -> Any:
-    return getattr(row, row._meta.get_field(name).attname)  # type: ignore[union-attr]
+def _snapshot(row: models.Model, names: Iterable[str]) -> dict[str, Any]:
+    """Those of the row's fields, as people read them; what is no field of it is left out."""
+    fields = {field.name: field for field in row._meta.get_fields() if hasattr(field, "attname")}
+    return {name: _readable(row, fields[name]) for name in names if name in fields}
+
+
+def _readable(row: models.Model, field: Any) -> Any:
+    if field.many_to_many:
+        return ", ".join(sorted(map(str, getattr(row, field.name).all())))
+    value = getattr(row, field.name)
+    return str(value) if isinstance(value, models.Model) else value

@@ -1,5 +1,8 @@
 """Django's entry for the app."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from django.apps import AppConfig
 
 
@@ -10,8 +13,16 @@ class BatchesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Let statements name batches."""
+        """Let statements name batches, and the admin tell of them."""
+        from accounts import facts
         from batches.references import KIND, describe
         from credits import references
 
         references.register(KIND, describe)
+        facts.register(_tell)
+
+
+def _tell(request: Any, user: Any) -> Iterator[Any]:
+    from batches import facts
+
+    return facts.tell(request, user)

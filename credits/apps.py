@@ -1,5 +1,6 @@
 """Django's entry for the app."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.apps import AppConfig
@@ -12,13 +13,21 @@ class CreditsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Give the welcome credits when an address is proved."""
+        """Give the welcome credits when an address is proved, and tell the admin of credits."""
+        from accounts import facts
         from accounts.signals import address_confirmed
 
         address_confirmed.connect(_give_welcome, dispatch_uid="credits.welcome")
+        facts.register(_tell)
 
 
 def _give_welcome(user: Any, **_: Any) -> None:
     from credits import ledger
 
     ledger.welcome(user)
+
+
+def _tell(request: Any, user: Any) -> Iterator[Any]:
+    from credits import facts
+
+    return facts.tell(request, user)
