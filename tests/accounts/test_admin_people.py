@@ -195,7 +195,7 @@ class TestPlans:
         change(desk, reverse("admin:accounts_plan_change", args=[studio.pk]), is_default="on")
 
         assert [plan.slug for plan in Plan.objects.filter(is_default=True)] == ["studio"]
-        plans.forget()
+        plans.remembered.forget()
         assert plans.plan_for(User()).batch_images == 7
 
     def test_a_plan_that_somebody_is_on_stays_and_so_does_the_default(self, desk, standard, alice):
