@@ -162,6 +162,15 @@ class User(AbstractBaseUser, PermissionsMixin):
         _("show a notice in the browser when a batch has ended"), default=False
     )
     notify_email = models.BooleanField(_("send an e-mail when a batch has ended"), default=False)
+    low_credits = models.PositiveIntegerField(
+        _("tell me when fewer credits are left than"),
+        default=10,
+        db_default=10,
+        validators=[MaxValueValidator(1_000_000)],
+        help_text=_("By e-mail, once, until there are more again. 0: never."),
+    )
+    low_told_at = models.DateTimeField(null=True, editable=False)
+    """When that was told last; nothing once there are more again."""
     default_format = models.CharField(
         _("format of results"), max_length=4, choices=OutputFormat, default=OutputFormat.PNG
     )

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts.views import entering, keys, passwords, personal, proving
+from accounts.views import entering, keys, passwords, personal, proving, unsubscribing
 
 app_name = "accounts"
 urlpatterns = [
@@ -22,5 +22,6 @@ urlpatterns = [
     path("keys/", keys.index, name="keys"),
     path("keys/<uuid:uid>/revoke/", keys.revoke, name="revoke_key"),
     path("preferences/", personal.preferences, name="preferences"),
+    path("unsubscribe/<str:token>/", unsubscribing.unsubscribe, name="unsubscribe"),
     path("theme/", personal.theme, name="theme"),
 ]

@@ -2,12 +2,10 @@
 
 import logging
 from datetime import datetime, timedelta
-from smtplib import SMTPException
 
 from django.conf import settings
-from django.core.mail import send_mail
-from django.template.loader import render_to_string
 
+from accounts import notices
 from batches import progress
 from batches.models import Batch
 from batches.states import BatchState
@@ -36,20 +34,19 @@ def tell(*, now: datetime) -> int:
         mine = Batch.objects.filter(pk=batch.pk, state=BatchState.FINISHED, told_at=None)
         if not mine.update(told_at=now):
             continue  # somebody else tells it, or it runs again
-        try:
-            _send(batch)
-        except (SMTPException, OSError):
-            log.exception("Nobody was told by e-mail that batch %s has ended", batch.uid)
+        if not _send(batch):
+            log.error("Nobody was told by e-mail that batch %s has ended", batch.uid)
             break
         sent += 1
     return sent
 
 
-def _send(batch: Batch) -> None:
-    context = {
-        "name": " ".join(str(batch).split()),  # a line break would end the subject
-        "progress": progress.of(batch, now=None),
-        "address": settings.SITE_URL.rstrip("/") + batch.get_absolute_url(),
-    }
-    subject, text = render_to_string("batches/mail/ended.txt", context).split("\n", 1)
-    send_mail(subject, text.strip() + "\n", None, [batch.owner.email])
+def _send(batch: Batch) -> bool:
+    return notices.send(
+        "ended",
+        "batches/mail/ended",
+        batch.owner,
+        name=" ".join(str(batch).split()),  # a line break would end the subject
+        progress=progress.of(batch, now=None),
+        address=settings.SITE_URL.rstrip("/") + batch.get_absolute_url(),
+    )

@@ -32,7 +32,7 @@ from batches import (
 from batches.exports.report import harmless
 from batches.reconcile import reconcile, sweep_orphans
 from credits import audit as credits_audit
-from credits import ledger, monthly
+from credits import ledger, low, monthly
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,10 @@ def _tidy_up(*, now: datetime) -> Outcome:
     )
 
 
+def _tell_balances(*, now: datetime) -> Outcome:
+    return Outcome(f"{low.tell(now=now)} people were told that their credits run low")
+
+
 def _check_ledger(*, now: datetime) -> Outcome:  # noqa: ARG001 - the ledger is right at any time
     wrong = list(chain(credits_audit.disagreements(), audit.disagreements()))
     if wrong:
@@ -170,6 +174,7 @@ CHORES: Mapping[str, Chore] = {
         _prune_uploads, "Delete uploads that nobody has used, and old files of deliveries.", True
     ),
     "tidyup": Chore(_tidy_up, "Forget pages, sheets, messages and files that nobody has."),
+    "tellbalances": Chore(_tell_balances, "Tell who wants it that few credits are left."),
     "checkledger": Chore(
         _check_ledger, "Recompute the whole ledger; end with 1 on any disagreement."
     ),

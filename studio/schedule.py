@@ -17,6 +17,7 @@ from studio.models import ScheduledRun
 TABLE: Mapping[str, str] = {
     "grantmonthlycredits": "0 * * * *",
     "expirecredits": "5 * * * *",
+    "tellbalances": "*/10 * * * *",
     "tidyup": "20 * * * *",
     "pruneuploads": "40 * * * *",
     "pruneassets": "15 3 * * *",

@@ -18,6 +18,7 @@ from django.urls import URLPattern, get_resolver, reverse
 from django.urls.resolvers import RoutePattern
 from django.utils import timezone
 
+from accounts import notices
 from accounts.models import Connection, ConnectionKind, User, create_key
 from batches import drafts, folders, intake, library, sheets, storage, webhooks
 from batches.models import (
@@ -386,6 +387,12 @@ LOOKS = [
     Look("tool-signed-out", "batches:new", STRANGER, _tool),
     Look("sign-up", "accounts:sign_up", STRANGER),
     Look("confirm-old-link", "accounts:confirm", PERSON, lambda _world: ["old"], status=410),
+    Look(
+        "unsubscribe",
+        "accounts:unsubscribe",
+        STRANGER,
+        lambda world: [notices.token(world.person, "low")],
+    ),
     Look("password-reset", "accounts:password_reset", STRANGER),
     Look("password-reset-sent", "accounts:password_reset_sent", STRANGER),
     Look("password-old-link", "accounts:password_choose", STRANGER, lambda _world: ["x", "old"]),
