@@ -5,6 +5,8 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
+from accounts.seeing import SIGHT
+
 THEMES = {"light": "studio", "dark": "studio-dark"}
 """What a choice is called in the database and in the cookie `theme`, and by the style sheet."""
 
@@ -21,3 +23,8 @@ def appearance(request: HttpRequest) -> dict[str, Any]:
         return THEMES.get(chosen or request.COOKIES.get("theme", ""), "")
 
     return {"theme": SimpleLazyObject(look)}
+
+
+def sight(request: HttpRequest) -> dict[str, Any]:
+    """``sight``: who of staff sees this page as its user does; nothing for everybody else."""
+    return {"sight": getattr(request, SIGHT, None)}

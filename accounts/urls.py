@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts.views import entering, keys, passwords, personal, proving, unsubscribing
+from accounts.views import entering, keys, passwords, personal, proving, seeing, unsubscribing
 
 app_name = "accounts"
 urlpatterns = [
@@ -23,5 +23,6 @@ urlpatterns = [
     path("keys/<uuid:uid>/revoke/", keys.revoke, name="revoke_key"),
     path("preferences/", personal.preferences, name="preferences"),
     path("unsubscribe/<str:token>/", unsubscribing.unsubscribe, name="unsubscribe"),
+    path("seeing/stop/", seeing.stop, name="stop_seeing"),
     path("theme/", personal.theme, name="theme"),
 ]

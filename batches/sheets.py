@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 
+from accounts import seeing
 from accounts.models import User
 from batches import google, storage
 from batches.models import Draft, Sheet, SheetKind
@@ -90,6 +91,8 @@ def look(sheet: Sheet, tool: Tool, *, tab: str = "", rows: int = PREVIEWED) -> S
     Raises `TableError`, or `google.SheetError` where another tab of a Google Sheet is wanted.
     """
     if sheet.kind == SheetKind.GOOGLE and tab and tab != sheet.tab:
+        if seeing.only_looks():
+            raise seeing.ReadOnly  # the other tab would take the place of this one
         _read_google(sheet, tab)
         sheet.columns = []
         sheet.save()
@@ -109,7 +112,8 @@ def describe(sheet: Sheet, table: Table, what: Mapping[str, str]) -> None:
         sheet.tab = table.tab
         sheet.tabs = [tab.name for tab in table.tabs] if len(table.tabs) > 1 else []
     sheet.columns, sheet.header, sheet.mapping = table.columns, table.header, dict(what)
-    sheet.save()
+    if not seeing.only_looks():
+        sheet.save()
 
 
 def rows(sheet: Sheet, tool: Tool) -> Iterator[Row]:

@@ -13,11 +13,12 @@ class CreditsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Give the welcome credits when an address is proved, and tell the admin of credits."""
+        """Give the welcome credits when an address is proved; open accounts to be looked at."""
         from accounts import facts
-        from accounts.signals import address_confirmed
+        from accounts.signals import about_to_be_seen, address_confirmed
 
         address_confirmed.connect(_give_welcome, dispatch_uid="credits.welcome")
+        about_to_be_seen.connect(_open_account, dispatch_uid="credits.open")
         facts.register(_tell)
 
 
@@ -25,6 +26,12 @@ def _give_welcome(user: Any, **_: Any) -> None:
     from credits import ledger
 
     ledger.welcome(user)
+
+
+def _open_account(user: Any, **_: Any) -> None:
+    from credits import ledger
+
+    ledger.account_for(user)
 
 
 def _tell(request: Any, user: Any) -> Iterator[Any]:

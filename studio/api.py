@@ -20,6 +20,7 @@ from rest_framework.throttling import BaseThrottle
 
 from accounts import limits, plans
 from accounts.models import ApiKey
+from accounts.seeing import SIGHT
 from studio.middleware import RATE_LIMIT
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def _who(request: Request) -> str:
     """Whose requests are counted together."""
     if isinstance(request.auth, ApiKey):
         return f"key:{request.auth.pk}"
+    if sight := getattr(request._request, SIGHT, None):
+        return f"user:{sight.actor.pk}"  # a look of staff's is none of the user's
     if request.user.is_authenticated:
         return f"user:{request.user.pk}"
     return f"network:{limits.network_of(request._request)}"

@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 
 from accounts.context_processors import THEMES
 from accounts.limits import TooManyRequests
+from accounts.seeing import ReadOnly
 from studio.middleware import GetResponse, current_request_id
 
 API = "/api/"
@@ -68,7 +69,9 @@ class FailurePageMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Say when somebody may try again who tried too often."""
+        """Say when somebody may try again who tried too often, and who may only look."""
+        if isinstance(error, ReadOnly):
+            return page(request, 403, template="403_seeing.html")
         if isinstance(error, TooManyRequests):
             return page(request, 429, retry_after=error.retry_after)
         return None

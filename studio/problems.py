@@ -140,6 +140,11 @@ def status_of(code: str) -> int:
     return next(status for status, codes in CODES.items() if code in codes)
 
 
+def refused(status: int, code: str, detail: str) -> HttpResponse:
+    """The answer to a request that is refused before any view sees it."""
+    return _plain(problem(status, code, detail))
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
     """Django's handler for addresses that lead nowhere."""
     if not request.path.startswith(API):

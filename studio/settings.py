@@ -77,6 +77,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "studio.seeing.SeeingMiddleware",
     "studio.middleware.KeepNothingMiddleware",
     "studio.failures.FailurePageMiddleware",
 ]
@@ -93,6 +94,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "credits.context_processors.balance",
                 "accounts.context_processors.appearance",
+                "accounts.context_processors.sight",
                 "django.template.context_processors.i18n",
             ],
         },

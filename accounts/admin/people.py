@@ -2,22 +2,28 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
-from django.urls import reverse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as now_
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
-from accounts import facts, plans, trail
-from accounts.facts import Fact
+from accounts import facts, plans, seeing, trail
+from accounts.facts import Fact, Step
 from accounts.lists import CappedPaginator
 from accounts.models import ApiKey, Connection, StaffAction, User
 from accounts.recorded import RecordedAdmin
@@ -36,6 +42,17 @@ class NewUserForm(UserCreationForm):
         model = User
         fields = ("email",)
         field_classes: dict[str, Any] = {}
+
+
+class SeeForm(forms.Form):
+    """Why somebody wants to see the site as a user does."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=500,
+        help_text=_("Such as the number of the request for help. It goes into the record."),
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
+    )
 
 
 @admin.register(User)
@@ -94,6 +111,39 @@ class UserAdmin(DjangoUserAdmin, RecordedAdmin):
         fixed = tuple(super().get_readonly_fields(request, obj))
         return fixed if request.user.is_superuser else (*fixed, *RIGHTS)
 
+    def get_urls(self) -> list[URLPattern]:
+        """The usual ones, and the way to see the site as a user."""
+        view = self.admin_site.admin_view(self.see_view)
+        return [path("<int:user_id>/see/", view, name="accounts_user_see"), *super().get_urls()]
+
+    def see_view(self, request: HttpRequest, user_id: int) -> HttpResponse:
+        """Ask why, then see the site as this user does."""
+        user, actor = self.get_object(request, str(user_id)), request.user
+        if user is None:
+            raise Http404
+        if not isinstance(actor, User) or not seeing.may_see(actor, user):
+            raise PermissionDenied
+        form = SeeForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            reason = form.cleaned_data["reason"]
+            seeing.begin(request, user, reason=reason, now=timezone.now())
+            return redirect("home")
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": user,
+            "title": now_("See the site as {email}").format(email=user.email),
+            "words": now_(
+                "You see every page as this user does, for 30 minutes, and can change nothing. "
+                "The admin is closed meanwhile. That you look, why, and each file that you "
+                "download is written down."
+            ),
+            "button": now_("See as this user"),
+            "back": reverse("admin:accounts_user_change", args=[user.pk]),
+            "form": form,
+        }
+        return TemplateResponse(request, "admin/step.html", context)
+
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's name
         """Set a password; that it was set is noted, and nothing of it."""
         with transaction.atomic():
@@ -117,7 +167,7 @@ class UserAdmin(DjangoUserAdmin, RecordedAdmin):
         if obj is not None:
             told, steps = facts.of(request, obj)
             context["facts"] = [_limits(obj), *told]
-            context["steps"] = steps
+            context["steps"] = [*steps, *_see_step(request, obj)]
             context["latest"] = _latest(request, obj)
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -155,6 +205,14 @@ class GroupAdmin(DjangoGroupAdmin, RecordedAdmin):  # type: ignore[misc]
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         """By superusers alone."""
         return bool(request.user.is_superuser)
+
+
+def _see_step(request: HttpRequest, user: User) -> list[Step]:
+    actor: Any = request.user
+    if not seeing.may_see(actor, user):
+        return []
+    url = reverse("admin:accounts_user_see", args=[user.pk])
+    return [Step(label=now_("See as this user"), url=url)]
 
 
 def _limits(user: User) -> Fact:

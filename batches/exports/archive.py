@@ -19,6 +19,7 @@ from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 from rest_framework.request import Request
 
+from accounts import seeing
 from batches import formats, storage
 from batches.exports import report
 from batches.exports.ranges import UNSATISFIABLE, asked_range
@@ -295,6 +296,8 @@ def _checksum(result: Result) -> int:
         for chunk in _chunks(result.key, 0):
             crc32 = zlib.crc32(chunk, crc32)
         result.crc32 = crc32
+        if seeing.only_looks():
+            return crc32
         Result.objects.filter(pk=result.pk).update(crc32=crc32)
     return result.crc32
 

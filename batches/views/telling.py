@@ -10,6 +10,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from accounts import seeing
 from batches import outbox, webhooks
 from batches.forms import WebhookForm
 from batches.models import WebhookEndpoint, WebhookMessage
@@ -104,6 +105,7 @@ def resend(request: HttpRequest, uid: UUID) -> HttpResponseBase:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
+@seeing.hidden
 def renew_secret(request: HttpRequest) -> HttpResponseBase:
     """The secret of addresses that single batches name: shown when asked for, or made anew."""
     user = user_of(request)

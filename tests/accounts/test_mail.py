@@ -82,7 +82,7 @@ def test_a_notice_can_be_ended_with_one_press_without_signing_in(smtp, alice, cl
 
     (got,) = smtp.got
     assert got["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
-    address = got["List-Unsubscribe"].strip("<>")
+    address = got["List-Unsubscribe"].strip().strip("<>")
     assert address in got.get_body(("plain",)).get_content()
     assert b"is told when credits run low" in client.get(address).content
     alice.refresh_from_db()
