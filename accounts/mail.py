@@ -57,7 +57,8 @@ def _html(subject: str, text: str, context: Mapping[str, Any]) -> str:
         for line in paragraph.splitlines():
             if ADDRESS.fullmatch(line.strip()):
                 blocks += [{"lines": words}] if words else []
-                blocks.append({"address": line.strip()})
+                quiet = line.strip() == context.get("unsubscribe")
+                blocks.append({"address": line.strip(), "quiet": quiet})
                 words = []
             else:
                 words.append(line)
