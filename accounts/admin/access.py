@@ -40,7 +40,7 @@ class IsOpen(admin.SimpleListFilter):
 class ApiKeyAdmin(ModelAdmin):
     """See which keys there are and take them away. Keys are made by their owners."""
 
-    list_display = ("name", "prefix", "user", "scopes", "created_at", "last_used_at", "revoked_at")
+    list_display = ("name", "prefix", "user", "allowed", "created_at", "last_used_at", "revoked_at")
     list_select_related = ("user",)
     list_filter = (IsOpen,)
     search_fields = ("name", "prefix", "user__email")
@@ -52,7 +52,7 @@ class ApiKeyAdmin(ModelAdmin):
         "user",
         "name",
         "prefix",
-        "scopes",
+        "allowed",
         "created_at",
         "last_used_at",
         "expires_at",
@@ -71,6 +71,11 @@ class ApiKeyAdmin(ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
         """All of it."""
         return self.fields
+
+    @admin.display(description=_("may"))
+    def allowed(self, key: ApiKey) -> str:
+        """Its scopes, in words that the API's documents use."""
+        return ", ".join(key.scopes)
 
     @admin.action(description=_("Revoke these keys"), permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:

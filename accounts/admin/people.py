@@ -222,7 +222,7 @@ def _limits(user: User) -> Fact:
     size = filesizeformat(plan.library_bytes)
     return Fact(
         label=now_("Plan") if user.plan_id else now_("Plan (the default)"),
-        value=plan.name,
+        value=str(user.plan) if user.plan else plan.name,
         note=f"{images.format(n=number_format(plan.batch_images, force_grouping=True))} · {size}",
     )
 
