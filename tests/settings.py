@@ -32,6 +32,11 @@ if _on_sqlite:
         "NAME": f"{os.environ['STUDIO_TEST_DATA_DIR']}/test.sqlite3",
     }
 
+if not _on_sqlite:
+    # A machine that runs two suites at once may think for long in the middle of a transaction.
+    _options = DATABASES["default"]["OPTIONS"]
+    _options["options"] = _options["options"].replace("session_timeout=15s", "session_timeout=90s")
+
 # One Valkey database per xdist worker.
 REDIS_DB = 1 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 for _queue in RQ_QUEUES.values():

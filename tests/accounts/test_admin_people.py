@@ -173,7 +173,10 @@ class TestUsers:
 class TestPlans:
     @pytest.fixture
     def standard(self, db):
-        return Plan.objects.get(is_default=True)
+        plan, _new = Plan.objects.get_or_create(
+            is_default=True, defaults={"slug": "standard", "name": "Standard"}
+        )
+        return plan
 
     def test_a_library_is_typed_and_shown_in_units_for_people(self, desk, standard):
         address = reverse("admin:accounts_plan_change", args=[standard.pk])

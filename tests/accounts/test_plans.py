@@ -1,10 +1,23 @@
 """Plans: what counts, and how soon a change of staff's does."""
 
+from importlib import import_module
+
 import pytest
+from django.apps import apps
 from django.db import IntegrityError
 
 from accounts import plans
 from accounts.models import Plan
+
+
+@pytest.fixture
+def standard(db) -> Plan:
+    """The plan that the migrations leave; tests that commit take it away."""
+    import_module("accounts.migrations.0005_staff_actions_stay").begin_with_the_standard_plan(
+        apps, None
+    )
+    plans.remembered.forget()
+    return Plan.objects.get(is_default=True)
 
 
 def test_everybody_is_on_the_standard_plan(alice, staff):
@@ -13,11 +26,10 @@ def test_everybody_is_on_the_standard_plan(alice, staff):
         assert (plan.name, plan.batch_images, plan.api) == ("standard", 500, True)
 
 
-def test_the_first_migration_leaves_a_standard_plan_for_staff_to_change(db, alice, settings):
+def test_the_first_migration_leaves_a_standard_plan_for_staff_to_change(standard, alice, settings):
     settings.API_READS_PER_HOUR = 7
-    row = Plan.objects.get(is_default=True)
-    row.batch_images = 20
-    row.save()
+    standard.batch_images = 20
+    standard.save()
 
     plan = plans.plan_for(alice)
     assert (plan.name, plan.batch_images, plan.api_reads_per_hour) == ("standard", 20, 7)
@@ -48,6 +60,6 @@ def test_plans_are_read_once_until_one_changes(alice, django_assert_num_queries)
     assert plans.plan_for(alice).batch_images == 10
 
 
-def test_two_plans_cannot_both_be_the_default(db):
+def test_two_plans_cannot_both_be_the_default(standard):
     with pytest.raises(IntegrityError):
         Plan.objects.create(slug="other", name="Other", is_default=True)

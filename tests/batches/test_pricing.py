@@ -54,8 +54,11 @@ def test_a_rule_for_the_plan_counts_before_that_for_all(member, bob):
 
 
 def test_strangers_have_the_terms_of_the_default_plan(db):
+    default, _new = Plan.objects.get_or_create(
+        slug="standard", defaults={"name": "Standard", "is_default": True}
+    )
     plans.remembered.forget()
-    rule(50, plan=Plan.objects.get(is_default=True))
+    rule(50, plan=default)
     assert price_for(None) == 1
 
 
