@@ -35,9 +35,9 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import RangeDateTimeFilter
 
 from accounts import trail
+from accounts.lists import BetweenFilter
 from batches import lifecycle, progress, storage, tool_rules_admin  # noqa: F401 - registers
 from batches import messages as wording
 from batches.exports import archive, report
@@ -121,7 +121,7 @@ class BatchAdmin(ReadOnlyAdmin):
         "name", "owner_link", "tool", "state", "done_of", "failed", "credits", "priority", "age",
     )  # fmt: skip
     list_select_related = ("owner",)
-    list_filter = ("state", "tool", WithFailures, ("created_at", RangeDateTimeFilter))
+    list_filter = ("state", "tool", WithFailures, ("created_at", BetweenFilter))
     list_filter_submit = True
     search_fields = ("name", "owner__email", "uid")
     search_help_text = _("Name, owner's address, or id")
@@ -388,7 +388,7 @@ class ItemAdmin(ReadOnlyAdmin):
         "name", "batch", "state", "attempt", "error_code", "price", "worker", "changed_at",
     )  # fmt: skip
     list_select_related = ("batch",)
-    list_filter = ("state", ("changed_at", RangeDateTimeFilter))
+    list_filter = ("state", ("changed_at", BetweenFilter))
     list_filter_submit = True
     actions = ("requeue",)
     search_fields = ("name", "source_url", "error_code")
