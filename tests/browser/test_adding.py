@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, Request, Route, expect
 
+from accounts import plans
 from batches.models import Batch, DraftImage, Item, Original
 from tests import fakes
 from tests.browser.test_batch import sample_photos
@@ -276,7 +277,8 @@ def test_one_image_too_many_is_asked_about(tool, alice, settings, complaints, mo
     page = tool
     give(alice, 100)
     monkeypatch.setattr("batches.views.tool_page.limit_of", lambda _request: 5)
-    monkeypatch.setattr("batches.lifecycle.plans.plan_for", lambda _user: _Plan())
+    small = plans.replace(plans.STANDARD, batch_images=5)
+    monkeypatch.setattr(plans, "plan_for", lambda _user: small)
     page.reload()
     ready(page)
 
@@ -289,10 +291,6 @@ def test_one_image_too_many_is_asked_about(tool, alice, settings, complaints, mo
     page.goto("/tools/remove-background/")
     expect(status(page)).to_have_text("1 image ready")
     assert complaints == []
-
-
-class _Plan:
-    batch_images = 5
 
 
 # --- What survives ----------------------------------------------------------------------
