@@ -139,7 +139,7 @@ def test_the_page_asks_the_same_whatever_the_number_of_keys(page, alice, django_
 
 # --- Preferences ----------------------------------------------------------------------
 
-PREFERENCES = {"theme": "dark", "notify_email": "on", "default_format": "webp"}
+PREFERENCES = {"low_credits": "25", "theme": "dark", "notify_email": "on", "default_format": "webp"}
 
 
 def test_preferences_are_kept(page, alice):
@@ -147,7 +147,7 @@ def test_preferences_are_kept(page, alice):
 
     alice.refresh_from_db()
     assert (alice.theme, alice.default_format) == ("dark", "webp")
-    assert (alice.notify_browser, alice.notify_email) == (False, True)
+    assert (alice.notify_browser, alice.notify_email, alice.low_credits) == (False, True, 25)
 
 
 def test_preferences_change_nothing_else(page, alice):
