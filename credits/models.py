@@ -224,12 +224,14 @@ class LedgerEntry(models.Model):
         ]
         indexes = [
             models.Index(fields=["account", "id"], name="entry_statement"),
-            # The dashboard's question: what was given and used, day by day?
+            # The dashboard's questions: what was used on a day, and what was given? There are as
+            # many captures as images, so their index holds the answer itself.
             models.Index(
-                fields=["created_at"],
-                condition=Q(kind__in=["grant", "capture"]),
-                name="entry_by_day",
+                fields=["created_at", "held_delta"],
+                condition=Q(kind="capture"),
+                name="entry_captured",
             ),
+            models.Index(fields=["created_at"], condition=Q(kind="grant"), name="entry_granted"),
         ]
 
     def __str__(self) -> str:

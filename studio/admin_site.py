@@ -1,11 +1,15 @@
-"""How the admin looks and what its sidebar holds."""
+"""How the admin looks and what its sidebar holds.
+
+The settings read this module: nothing here needs the apps before a page is asked for.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import reverse_lazy
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
 
 BASE = {
@@ -45,18 +49,26 @@ def may(permission: str) -> Permission:
     return lambda request: request.user.has_perm(permission)
 
 
-def entry(title: Any, icon: str, app: str, model: str) -> dict[str, Any]:
-    """A list of the admin, for those who may look at it. `icon` is of Material Symbols."""
-    return {
-        "title": title,
-        "icon": icon,
-        "link": reverse_lazy(f"admin:{app}_{model}_changelist"),
-        "permission": may(f"{app}.view_{model}"),
-    }
+@dataclass(frozen=True)
+class Entry:
+    """One line of the sidebar. `icon` is of Material Symbols."""
+
+    title: Any
+    icon: str
+    address: str
+    """The name of its page."""
+    permission: str = ""
+    """Whoever lacks it does not see the line; empty: it is for all staff."""
+
+    @classmethod
+    def of(cls, title: Any, icon: str, model: str) -> "Entry":
+        """The list of a model, such as `batches.item`."""
+        app, name = model.split(".")
+        return cls(title, icon, f"admin:{app}_{name}_changelist", f"{app}.view_{name}")
 
 
-def settings() -> dict[str, Any]:
-    """What ``UNFOLD`` is set to."""
+def settings(*, environment: str) -> dict[str, Any]:
+    """What ``UNFOLD`` is set to. ``environment`` is shown beside the title, unless it is empty."""
     return {
         "SITE_TITLE": _("Studio admin"),
         "SITE_HEADER": _("Studio admin"),
@@ -68,61 +80,72 @@ def settings() -> dict[str, Any]:
         "STYLES": [lambda _request: static("css/admin.css")],
         "BORDER_RADIUS": "9px",
         "COLORS": {"base": BASE, "primary": PRIMARY},
+        "ENVIRONMENT": lambda _request: [environment, "warning"] if environment else None,
+        "ENVIRONMENT_TITLE_PREFIX": f"[{environment}]" if environment else None,
         "SHOW_VIEW_ON_SITE": False,
         "SHOW_HISTORY": False,  # what staff did has a record of its own
         "DASHBOARD_CALLBACK": "studio.dashboard.fill",
-        "SIDEBAR": {"show_search": True, "navigation": NAVIGATION},
+        "SIDEBAR": {"show_search": True, "navigation": navigation},
     }
 
 
-NAVIGATION = [
-    {
-        "items": [
-            {
-                "title": _("Dashboard"),
-                "icon": "monitoring",
-                "link": reverse_lazy("admin:index"),
-            },
+def navigation(_request: HttpRequest) -> list[dict[str, Any]]:
+    """The sidebar, in groups, without lists that have no page. Unfold asks who may see a line."""
+    return [
+        {"title": title, "separator": True, "items": [line for line in map(_line, entries) if line]}
+        for title, entries in NAVIGATION
+    ]
+
+
+def _line(entry: Entry) -> dict[str, Any] | None:
+    try:
+        link = reverse(entry.address)
+    except NoReverseMatch:
+        return None
+    permission = may(entry.permission) if entry.permission else None
+    return {"title": entry.title, "icon": entry.icon, "link": link, "permission": permission}
+
+
+NAVIGATION: list[tuple[Any, list[Entry]]] = [
+    (
+        _("Work"),
+        [
+            Entry(_("Dashboard"), "monitoring", "admin:index"),
+            Entry.of(_("Batches"), "stacks", "batches.batch"),
+            Entry.of(_("Items"), "image", "batches.item"),
+            Entry.of(_("Library"), "photo_library", "batches.asset"),
+            Entry.of(_("Deliveries"), "local_shipping", "batches.delivery"),
+            Entry.of(_("Webhooks"), "webhook", "batches.webhookendpoint"),
+            Entry.of(_("Recurring"), "event_repeat", "batches.recurring"),
         ],
-    },
-    {
-        "title": _("Work"),
-        "separator": True,
-        "items": [
-            entry(_("Batches"), "stacks", "batches", "batch"),
-            entry(_("Items"), "image", "batches", "item"),
-            entry(_("Library"), "photo_library", "batches", "asset"),
-            entry(_("Tool rules"), "tune", "batches", "toolrule"),
+    ),
+    (
+        _("People"),
+        [
+            Entry.of(_("Users"), "person", "accounts.user"),
+            Entry.of(_("Plans"), "sell", "accounts.plan"),
+            Entry.of(_("API keys"), "key", "accounts.apikey"),
+            Entry.of(_("Connections"), "cable", "accounts.connection"),
+            Entry.of(_("Promo codes"), "redeem", "credits.promocode"),
+            Entry.of(_("Groups"), "groups", "auth.group"),
         ],
-    },
-    {
-        "title": _("People"),
-        "separator": True,
-        "items": [
-            entry(_("Users"), "person", "accounts", "user"),
-            entry(_("Plans"), "sell", "accounts", "plan"),
-            entry(_("API keys"), "key", "accounts", "apikey"),
-            entry(_("Connections"), "cable", "accounts", "connection"),
-            entry(_("Groups"), "groups", "auth", "group"),
+    ),
+    (
+        _("Credits"),
+        [
+            Entry.of(_("Accounts"), "account_balance_wallet", "credits.creditaccount"),
+            Entry.of(_("Grants"), "add_card", "credits.grant"),
+            Entry.of(_("Holds"), "lock_clock", "credits.hold"),
+            Entry.of(_("Ledger"), "receipt_long", "credits.ledgerentry"),
         ],
-    },
-    {
-        "title": _("Credits"),
-        "separator": True,
-        "items": [
-            entry(_("Accounts"), "account_balance_wallet", "credits", "creditaccount"),
-            entry(_("Promo codes"), "redeem", "credits", "promocode"),
-            entry(_("Grants"), "add_card", "credits", "grant"),
-            entry(_("Holds"), "lock_clock", "credits", "hold"),
-            entry(_("Ledger"), "receipt_long", "credits", "ledgerentry"),
+    ),
+    (_("Tools"), [Entry.of(_("Tool rules"), "tune", "batches.toolrule")]),
+    (
+        _("Site"),
+        [
+            Entry(_("Workers"), "memory", "admin:workers", "batches.view_batch"),
+            Entry.of(_("Scheduled runs"), "schedule", "studio.scheduledrun"),
+            Entry.of(_("Staff actions"), "history", "accounts.staffaction"),
         ],
-    },
-    {
-        "title": _("Site"),
-        "separator": True,
-        "items": [
-            entry(_("Scheduled runs"), "schedule", "studio", "scheduledrun"),
-            entry(_("Staff actions"), "history", "accounts", "staffaction"),
-        ],
-    },
+    ),
 ]

@@ -1,6 +1,7 @@
-"""Django's entry for the app."""
+"""Django's entries for the app and for the admin."""
 
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin
 
 
 class StudioConfig(AppConfig):
@@ -11,3 +12,10 @@ class StudioConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks of the configuration."""
         from studio import checks  # noqa: F401
+
+
+class DeskConfig(admin.AdminConfig):
+    """The admin with our site, in place of Django's."""
+
+    default = False  # not for the app `studio`
+    default_site = "studio.desk.Desk"

@@ -76,13 +76,13 @@ def _of_database() -> Gauges:
     yield ended
 
     failed = gauge("studio_failures_last_day", "Images that failed in the last day.", "code")
-    for reason in failures.lately(now=now):
+    for reason in failures.lately(now=now).reasons:
         failed.add_metric([reason.error_code], reason.n)
     yield failed
 
     moved = gauge("studio_credits_today", "Credits since midnight (UTC).", "kind")
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    granted, captured = ledger.by_day(since=today).get(today.date(), (0, 0))
+    captured, granted = ledger.moved(since=today, until=now)
     moved.add_metric(["granted"], granted)
     moved.add_metric(["captured"], captured)
     yield moved

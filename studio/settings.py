@@ -40,9 +40,9 @@ ROOT_URLCONF = "studio.urls"
 WSGI_APPLICATION = "studio.wsgi.application"
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "studio.apps.DeskConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -252,7 +252,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024  # of JSON and form fields; files
 WELCOME_CREDITS = env.int("STUDIO_WELCOME_CREDITS", default=25)
 
 # --- Admin ----------------------------------------------------------------------------
-UNFOLD = admin_site.settings()
+ENVIRONMENT = env.str("STUDIO_ENVIRONMENT", default="")  # what staff and Sentry call this site
+UNFOLD = admin_site.settings(environment=ENVIRONMENT)
 
 # --- API ------------------------------------------------------------------------------
 API_READS_PER_HOUR = env.int("STUDIO_API_READS_PER_HOUR", default=50_000)
@@ -359,7 +360,7 @@ LOGGING = logs.settings(
     form=env.str("STUDIO_LOG_FORMAT", default="plain"),
 )
 if dsn := env.str("SENTRY_DSN", default=""):
-    sentry.start(dsn, environment=env.str("SENTRY_ENVIRONMENT", default=""))
+    sentry.start(dsn, environment=env.str("SENTRY_ENVIRONMENT", default=ENVIRONMENT))
 
 # --- Metrics --------------------------------------------------------------------------
 METRICS_TOKEN = env.str("STUDIO_METRICS_TOKEN", default="")  # without one: this machine alone

@@ -294,6 +294,12 @@ class Item(models.Model):
                 condition=Q(finished_at__isnull=False),
                 name="item_by_end",
             ),
+            # That of failures by their reason: answered without a look into the table.
+            models.Index(
+                fields=["finished_at", "error_code", "batch", "id"],
+                condition=Q(state="failed"),
+                name="item_by_failure",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -347,7 +347,7 @@ def test_failures_of_a_day_are_counted_by_their_reason(admin_pages, alice):
             old = {"error_code": "file_damaged", "finished_at": now - timedelta(days=2)}
             bare_item(batch, state=ItemState.FAILED, position=1, **old)
 
-    found = failures.lately(now=now)
+    found = failures.lately(now=now).reasons
 
     assert [(reason.error_code, reason.n, reason.batches) for reason in found] == [
         ("no_subject", 2, 2),

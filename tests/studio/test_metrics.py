@@ -59,7 +59,7 @@ def test_questions_are_as_many_for_five_thousand_images(
     client, alice, valkey, django_assert_num_queries
 ):
     batch = bare_batch(alice, state=BatchState.RUNNING)
-    with django_assert_num_queries(7) as few:
+    with django_assert_num_queries(9) as few:
         figures(client)
     Item.objects.bulk_create(
         Item(
