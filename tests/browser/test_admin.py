@@ -1,7 +1,9 @@
 """The admin in a real browser: staff cancel a batch, adjust credits, and nothing is blocked."""
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.urls import reverse
+from django.utils import timezone
 from playwright.sync_api import expect
 
 from batches import lifecycle
@@ -79,6 +81,7 @@ def test_every_page_of_the_admin_is_in_our_colours_and_nothing_is_blocked(
         addresses.append(reverse(f"admin:{name}_change", args=[row.pk]))
     addresses += [
         reverse("admin:index"),
+        reverse("admin:workers"),
         reverse("admin:accounts_user_add"),
         reverse("admin:credits_creditaccount_adjust", args=[account.pk]),
     ]
@@ -102,3 +105,43 @@ def test_the_queues_are_listed_for_staff(desk, complaints):
     expect(desk.locator("body")).to_contain_text("cpu")
     assert complaints == []
     assert not Batch.objects.exists()
+
+
+def test_the_dashboard_renews_itself_where_somebody_stands_and_signs_out_with_the_session(
+    desk, alice, staff, complaints, check_accessibility
+):
+    desk.clock.install()
+    desk.goto("/admin/")
+    tile = desk.locator("#tile-running")
+    expect(tile).to_contain_text("0 batches running")
+    check_accessibility(desk, "#dashboard")
+    tile.focus()
+    before = desk.locator("#dashboard").bounding_box()
+
+    bare_batch(alice, state=BatchState.RUNNING)
+    desk.clock.run_for(11_000)
+
+    expect(tile).to_contain_text("1 batches running")
+    expect(tile).to_be_focused()
+    assert desk.locator("#dashboard").bounding_box() == before
+    Session.objects.all().delete()
+    desk.clock.run_for(11_000)
+    expect(desk.get_by_role("button", name="Log in")).to_be_visible()
+    desk.get_by_label("E-mail").fill(staff.email)
+    desk.get_by_label("Password").fill("staff's password")
+    desk.get_by_role("button", name="Log in").click()
+    expect(tile).to_be_visible()
+    assert complaints == []
+
+
+def test_the_dashboard_fits_a_phone(desk, alice, complaints):
+    batch = bare_batch(alice, state=BatchState.RUNNING)
+    ended = {"error_code": "source_not_found", "finished_at": timezone.now()}
+    bare_item(batch, state=ItemState.FAILED, **ended)
+    desk.set_viewport_size({"width": 360, "height": 740})
+
+    for address in ("/admin/", "/admin/workers/"):
+        desk.goto(address)
+        expect(desk.get_by_role("heading", name="Queues").first).to_be_visible()
+        assert desk.evaluate("document.documentElement.scrollWidth <= innerWidth"), address
+    assert complaints == []
