@@ -162,6 +162,8 @@ RQ_QUEUES = {
     for name in ["io", *ENGINE_QUEUES]
 }
 RQ = {"FAILURE_TTL": 3600}
+# Its pages would let all staff empty queues, whatever their rights, and leave no record of it.
+RQ_SHOW_ADMIN_LINK = False
 CACHES = {
     # Counts how often people ask, in the same server; what waits for Valkey waits briefly.
     "default": {

@@ -230,6 +230,12 @@ def test_the_search_finds_lists(desk):
     )
 
 
+def test_nobody_empties_queues_in_the_admin(desk):
+    """The pages of the queues' own package ask for no right and leave no record."""
+    assert not [model for model in admin.site._registry if model._meta.app_label == "django_rq"]
+    assert desk.get("/admin/django_rq/dashboard/").status_code == 404
+
+
 def test_staff_who_may_not_see_batches_see_no_figures(client, bob, valkey):
     bob.is_staff = True
     bob.save()
