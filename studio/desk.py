@@ -72,7 +72,7 @@ class Desk(UnfoldAdminSite):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Sign in, and go on here: Unfold's form leaves out where to, which is in its address."""
-        if REDIRECT_FIELD_NAME not in request.GET:
+        if request.method == "GET" and REDIRECT_FIELD_NAME not in request.GET:
             query = urlencode({REDIRECT_FIELD_NAME: reverse("admin:index")})
             return redirect(f"{reverse('admin:login')}?{query}")
         return super().login(request, extra_context)
