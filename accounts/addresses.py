@@ -35,7 +35,7 @@ def sign_up(email: str, password: str) -> None:
 def send_confirmation(user: User) -> bool:
     """Send the link that proves the account's own address."""
     token = links.make(user, purpose=links.CONFIRM, address=user.email)
-    return mail.send("confirm", user.email, token=token)
+    return bool(mail.send("confirm", user.email, token=token))
 
 
 def confirm(user: User) -> bool:

@@ -25,8 +25,8 @@ OFF: Mapping[str, Mapping[str, Any]] = {
 """Kinds of mail, and what of the account switches them off."""
 
 
-def send(kind: str, template: str, to: User, **context: Any) -> bool:
-    """Send a mail of this kind; False if it failed."""
+def send(kind: str, template: str, to: User, **context: Any) -> mail.Outcome:
+    """Send a mail of this kind, and say what became of it."""
     address = settings.SITE_URL.rstrip("/") + reverse(
         "accounts:unsubscribe", args=[token(to, kind)]
     )

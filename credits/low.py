@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db.models import F
 
 from accounts import notices
+from accounts.mail import Outcome
 from accounts.models import User
 from credits import ledger
 
@@ -16,7 +17,8 @@ def tell(*, now: datetime) -> int:
     """Tell everybody who wants it and has fewer credits than they said; returns how many.
 
     Each is told once, until there are enough again. Whoever is told is marked before the mail is
-    sent: several of us at once send one. A mail server that fails is left alone until the next run.
+    sent: several of us at once send one. What the mail server could not take is tried again in the
+    next run; a server that is away is left alone until then.
     """
     enough = User.objects.filter(
         low_told_at__isnull=False, credit_account__available__gte=F("low_credits")
@@ -34,9 +36,11 @@ def tell(*, now: datetime) -> int:
         if not User.objects.filter(pk=user.pk, low_told_at=None).update(low_told_at=now):
             continue
         available = ledger.balance(user).available
-        if not notices.send("low", "low", user, available=available, threshold=user.low_credits):
+        outcome = notices.send("low", "low", user, available=available, threshold=user.low_credits)
+        told += bool(outcome)
+        if outcome in {Outcome.LATER, Outcome.AWAY}:
             User.objects.filter(pk=user.pk, low_told_at=now).update(low_told_at=None)
             log.error("User %s was not told that credits run low", user.uid)
+        if outcome == Outcome.AWAY:
             break
-        told += 1
     return told

@@ -126,6 +126,7 @@ else:
     EMAIL_FILE_PATH = str(DATA.mail)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("STUDIO_MAIL_FROM", default="Studio <studio@localhost>")
+MAIL_REPLY_TO = env.str("STUDIO_MAIL_REPLY_TO", default="")
 
 # --- Database -------------------------------------------------------------------------
 if url := env.str("DATABASE_URL", default=""):

@@ -154,6 +154,12 @@ class Batch(models.Model):
                 condition=Q(state__in=sorted(LIVE)),
                 name="batch_live",
             ),
+            # The scheduler's question: whose end has nobody been told of?
+            models.Index(
+                fields=["finished_at"],
+                condition=Q(state=BatchState.FINISHED, single=False, told_at=None),
+                name="batch_untold",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -8,17 +8,29 @@ import pytest
 from aiosmtpd.controller import Controller
 from django.core import mail as outbox
 from django.core import signing
+from django.utils import timezone
 
 from accounts import mail, notices
+from accounts.mail import Outcome
 from accounts.models import User
+from batches import notices as ended_notices
+from credits import ledger, low
+from tests.factories import bare_batch
 from tests.studio.conftest import free_port
 
 
 class Box:
-    """What arrived."""
+    """What arrived, and how the server answers to some recipients."""
 
     def __init__(self) -> None:
         self.got: list[email.message.EmailMessage] = []
+        self.answers: dict[str, str] = {}
+
+    async def handle_RCPT(self, _server, _session, envelope, address, _options) -> str:
+        if address in self.answers:
+            return self.answers[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, _server, _session, envelope) -> str:
         self.got.append(email.message_from_bytes(envelope.content, policy=policy.default))
@@ -52,6 +64,19 @@ def test_a_mail_arrives_as_text_and_as_html_with_a_button(smtp, settings):
     assert "somebody, you we hope" in html
     assert not re.search(r"<script|<img|src=", html), "nothing is fetched"
     assert "List-Unsubscribe" not in got
+    assert got["Auto-Submitted"] == "auto-generated"
+    assert got["Reply-To"] is None
+
+
+def test_answers_go_where_somebody_reads_them(smtp, settings):
+    mail.send("gone", "a@example.com")
+    settings.MAIL_REPLY_TO = "help@studio.example"
+    mail.send("gone", "a@example.com")
+
+    without, with_it = smtp.got
+    assert "tell the people who run this site" in without.get_body(("plain",)).get_content()
+    assert with_it["Reply-To"] == "help@studio.example"
+    assert "answer this mail soon" in with_it.get_body(("plain",)).get_content()
 
 
 def test_what_people_typed_is_no_markup_and_no_second_header(smtp, alice, settings):
@@ -60,7 +85,7 @@ def test_what_people_typed_is_no_markup_and_no_second_header(smtp, alice, settin
         progress={"done": 1, "total": 1, "failed": 0, "used": 2}, address="https://a.example/b/",
     )  # fmt: skip
     (got,) = smtp.got
-    assert got["Subject"] == "<b>Tassen"  # the rest of the first line went into the text
+    assert got["Subject"] == "<b>Tassen und Löffel</b>: 1 of 1 done"
     html = got.get_body(("html",)).get_content()
     assert "<b>" not in html
     assert "&lt;b&gt;" in html
@@ -70,8 +95,45 @@ def test_what_people_typed_is_no_markup_and_no_second_header(smtp, alice, settin
 def test_a_server_that_is_away_is_no_disaster(settings, caplog):
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
-    assert not mail.send("confirm", "a@example.com", token="abc")
+    assert mail.send("confirm", "a@example.com", token="abc") == Outcome.AWAY
     assert "was not sent" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [("550 No such mailbox", Outcome.REFUSED), ("450 Greylisted", Outcome.LATER)],
+)
+def test_a_refusal_says_whether_another_try_makes_sense(smtp, caplog, answer, outcome):
+    smtp.answers["a@example.com"] = answer
+    assert mail.send("confirm", "a@example.com", token="abc") == outcome
+    assert "a@example.com" not in caplog.text
+    assert mail.send("confirm", "b@example.com", token="abc")
+
+
+def test_who_can_not_be_reached_keeps_no_news_from_others(smtp, alice, bob):
+    smtp.answers["alice@example.com"] = "550 No such mailbox"
+    User.objects.update(notify_email=True)
+    ended = [
+        bare_batch(owner, state="finished", finished_at=timezone.now(), name="Mugs")
+        for owner in (alice, bob)
+    ]
+    for user in (alice, bob):
+        ledger.adjust(
+            user, 3 - ledger.balance(user).available, actor=user, note="t", key=user.email
+        )
+
+    now = timezone.now()
+    told = [ended_notices.tell(now=now), ended_notices.tell(now=now), low.tell(now=now)]
+
+    assert told == [1, 0, 1]
+    assert [got["To"] for got in smtp.got] == ["bob@example.com"] * 2
+
+    smtp.answers["alice@example.com"] = "450 Come back"
+    ended[0].told_at = None
+    ended[0].save()
+    assert ended_notices.tell(now=now) == 0
+    del smtp.answers["alice@example.com"]
+    assert ended_notices.tell(now=now) == 1
 
 
 def test_a_notice_can_be_ended_with_one_press_without_signing_in(smtp, alice, client, settings):

@@ -107,7 +107,29 @@ def test_a_mail_server_that_is_away_is_logged_and_asked_once_a_round(curious, se
     assert tell() == 0
 
     assert caplog.text.count("Nobody was told") == 1
-    assert Batch.objects.filter(told_at=None).count() == 2
+    assert Batch.objects.filter(told_at=None).count() == 3
+
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    assert (tell(), tell()) == (3, 0)
+
+
+def test_the_mail_says_why_images_failed(curious):
+    batch = finished(curious, "done", "failed", "failed", "failed")
+    failed = list(batch.items.filter(state=ItemState.FAILED))
+    for item in failed[:2]:
+        item.error_code, item.error_params = "source_not_found", {"status": 404}
+        item.source_url = "https://shop.example/x.png"
+    failed[2].error_code = "file_empty"
+    for item in failed:
+        item.save()
+
+    tell()
+
+    assert (
+        "Why images failed:\n"
+        "2 images: There is nothing at this address (404). (shop.example)\n"
+        "1 image: The file is empty.\n"
+    ) in mail.outbox[0].body
 
 
 def test_a_name_with_line_breaks_and_signs_stays_one_subject(curious):
