@@ -1,11 +1,13 @@
 """Mails to people: one text from a template, sent as plain text and as HTML.
 
 The HTML is made of the text: its paragraphs, and a line that is nothing but an address as a button.
-So both parts always say the same, and a new mail is one template.
+So both parts always say the same, and a new mail is one template. A paragraph of prose is one line
+there, however long: the plain text is wrapped here, the HTML by who shows it.
 """
 
 import logging
 import re
+import textwrap
 from collections.abc import Mapping
 from enum import Enum
 from smtplib import (
@@ -23,6 +25,10 @@ from django.template.loader import render_to_string
 log = logging.getLogger(__name__)
 
 ADDRESS = re.compile(r"https?://\S+")
+WIDTH = 76
+"""Characters in a line of plain text; addresses may be longer."""
+PREVIEW_FROM = 20
+"""A line so long says enough to be shown beside the subject in a list of mails."""
 
 
 class Outcome(Enum):
@@ -58,7 +64,7 @@ def send(
     subject, text = _one_line(subject), text.strip() + "\n"
     mail = EmailMultiAlternatives(
         subject,
-        text,
+        _wrapped(text),
         settings.DEFAULT_FROM_EMAIL,
         [to],
         reply_to=[settings.MAIL_REPLY_TO] if settings.MAIL_REPLY_TO else None,
@@ -97,6 +103,14 @@ def _one_line(value: Any) -> Any:
     return " ".join(value.split()) if isinstance(value, str) else value
 
 
+def _wrapped(text: str) -> str:
+    lines = (
+        textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False)
+        for line in text.splitlines()
+    )
+    return "\n".join(lines) + "\n"
+
+
 def _html(subject: str, text: str, context: Mapping[str, Any]) -> str:
     """The same words in mark-up that mail programs understand."""
     blocks: list[dict[str, Any]] = []
@@ -111,7 +125,14 @@ def _html(subject: str, text: str, context: Mapping[str, Any]) -> str:
             else:
                 words.append(line)
         blocks += [{"lines": words}] if words else []
+    lines = [line for block in blocks for line in block.get("lines", ())]
     return render_to_string(
         "accounts/mail/base.html",
-        {"subject": subject, "blocks": blocks, "site_url": context["site_url"]},
+        {
+            "subject": subject,
+            "preview": next((line for line in lines if len(line) > PREVIEW_FROM), ""),
+            "blocks": blocks,
+            "site_url": context["site_url"],
+            "is_answered": context["is_answered"],
+        },
     )

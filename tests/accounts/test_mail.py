@@ -61,7 +61,9 @@ def test_a_mail_arrives_as_text_and_as_html_with_a_button(smtp, settings):
     link = "https://studio.example/accounts/confirm/abc/"
     assert f"\n{link}\n" in text.replace("\r", "")
     assert f'<a href="{link}"' in html
-    assert "somebody, you we hope" in html
+    assert "an account with this address. Open this link to confirm that it is yours:" in html
+    assert all(len(line) <= 76 for line in text.splitlines() if "://" not in line)
+    assert ">somebody, you we hope, has made an account" in html.partition("<table")[0], "preview"
     assert not re.search(r"<script|<img|src=", html), "nothing is fetched"
     assert "List-Unsubscribe" not in got
     assert got["Auto-Submitted"] == "auto-generated"
