@@ -23,8 +23,10 @@ import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -134,11 +136,13 @@ class Lease:
         self._item = item
         self._deadline = time.monotonic() + seconds
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._named = tracing.at_work(batch=item.batch.uid, item=item.uid)
 
     def __enter__(self) -> Self:
         self._named.__enter__()
+        # Its lines are about this item, too.
+        renew = partial(copy_context().run, self._renew)
+        self._thread = threading.Thread(target=renew, name="lease", daemon=True)
         self._thread.start()
         return self
 

@@ -3,8 +3,13 @@
 import ctypes
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # gunicorn adds it later
+
+from studio import logs
 
 worker_class = "gthread"
 workers = int(os.environ.get("STUDIO_WEB_WORKERS", "1"))
@@ -13,9 +18,11 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 timeout = 120
 graceful_timeout = 10
 keepalive = 5
-accesslog = None
-errorlog = "-"
-loglevel = "warning"
+loglevel = os.environ.get("STUDIO_LOG_LEVEL", "WARNING").lower()
+logconfig_dict = logs.settings(
+    level=loglevel.upper(), form=os.environ.get("STUDIO_LOG_FORMAT", "plain")
+)
+access_log_format = logs.ACCESS
 
 
 def post_fork(server: Any, _worker: Any) -> None:

@@ -1,32 +1,53 @@
 """How log lines look: plain for people, or JSON for machines, both with the same ids.
 
-A line has the id of its request, or of the batch and item that a worker had in hand. Nothing else
-about people gets there: who reads logs need not know who they are.
+A line has the ids of its request and of whoever is signed in, or of the batch and item that a
+worker had in hand. Nothing else about people gets there: who reads logs need not know who they are.
+Secrets and e-mail addresses are struck out of every line, whoever wrote it.
 """
 
 import logging
+import os
+import socket
 from typing import Any
 
 from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
 
 from batches.tracing import in_hand
-from studio.middleware import current_request_id
+from studio.hiding import hide
+from studio.middleware import current_request
 
 PLAIN = "%(asctime)s %(levelname)s %(name)s [%(trace)s] %(message)s"
-IDS = ("request_id", "batch", "item")
+IDS = ("request_id", "user", "batch", "item")
+ACCESS = "%(m)s %(U)s %(s)s %(B)s bytes %(M)s ms"
+"""Of requests, where the level is INFO: no network address, and nothing behind a question mark."""
 
 
 class IdsFilter(logging.Filter):
-    """Gives each line `request_id`, `batch` and `item`."""
+    """Gives each line `request_id`, `user`, `batch`, `item`, and `worker`, its process."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add them; nothing is filtered out."""
-        # Django logs refusals after the request was let go: then the request alone knows its id.
-        of_request = getattr(getattr(record, "request", None), "request_id", "")
-        request_id = current_request_id() or of_request
+        # Django logs refusals after the request was let go: then the line alone knows it.
+        request = current_request() or getattr(record, "request", None)
+        request_id = getattr(request, "request_id", "")
+        if record.name == "gunicorn.access" and isinstance(record.args, dict):
+            request_id = record.args["{x-request-id}o"]
         batch, item = in_hand()
-        vars(record).update(request_id=request_id, batch=batch, item=item)
+        vars(record).update(
+            request_id=request_id,
+            user=_user_of(request),
+            batch=batch,
+            item=item,
+            worker=f"{socket.gethostname()}:{os.getpid()}",
+        )
         return True
+
+
+def _user_of(request: Any) -> str:
+    """Who is signed in, by uid, if anybody has asked so far: a log line asks no database."""
+    user = vars(request).get("user") if request is not None else None
+    return str(getattr(getattr(user, "_wrapped", user), "uid", ""))
 
 
 class PlainFormatter(logging.Formatter):
@@ -38,6 +59,21 @@ class PlainFormatter(logging.Formatter):
         vars(record)["trace"] = "/".join(filter(None, ids)) or "-"
         return super().formatMessage(record)
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The line with its stack trace, and without secrets."""
+        return hide(super().format(record))
+
+
+class SecretiveJsonFormatter(JsonFormatter):
+    """Lines for machines, without secrets."""
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """The fields as they are written."""
+        return {
+            name: hide(value) if isinstance(value, str) else value
+            for name, value in log_data.items()
+        }
+
 
 def settings(*, level: str, form: str) -> dict[str, Any]:
     """What ``LOGGING`` is set to; `form` is `plain` or `json`."""
@@ -48,8 +84,8 @@ def settings(*, level: str, form: str) -> dict[str, Any]:
         "formatters": {
             "plain": {"()": "studio.logs.PlainFormatter", "fmt": PLAIN},
             "json": {
-                "()": "pythonjsonlogger.json.JsonFormatter",
-                "fmt": ["asctime", "levelname", "name", "message", *IDS],
+                "()": "studio.logs.SecretiveJsonFormatter",
+                "fmt": ["asctime", "levelname", "name", "message", *IDS, "worker"],
                 "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
                 # Requests have addresses, and addresses of links have secrets.
                 "reserved_attrs": [*RESERVED_ATTRS, "request", "trace"],
@@ -57,6 +93,11 @@ def settings(*, level: str, form: str) -> dict[str, Any]:
         },
         "handlers": {
             "console": {"class": "logging.StreamHandler", "formatter": form, "filters": ["ids"]}
+        },
+        # The web server's own lines go the same way.
+        "loggers": {
+            name: {"handlers": [], "level": level, "propagate": True}
+            for name in ("gunicorn.error", "gunicorn.access")
         },
         "root": {"handlers": ["console"], "level": level},
     }

@@ -39,12 +39,17 @@ NOT_NEEDED = (
 )
 """What no page of ours asks a browser for, and so no script in it may."""
 
-_current: ContextVar[str] = ContextVar("request_id", default="")
+_current: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
+
+
+def current_request() -> HttpRequest | None:
+    """The request that this thread answers; nothing outside of requests."""
+    return _current.get()
 
 
 def current_request_id() -> str:
-    """The id of the request that this thread answers; empty outside of requests."""
-    return _current.get()
+    """Its id; empty outside of requests."""
+    return getattr(_current.get(), REQUEST_ID, "")
 
 
 class RequestIdMiddleware:
@@ -62,7 +67,7 @@ class RequestIdMiddleware:
         request_id = sent if SANE_ID.fullmatch(sent) else str(uuid.uuid4())
         # Django logs refusals after we have let go: then the request alone knows its id.
         setattr(request, REQUEST_ID, request_id)
-        before = _current.set(request_id)
+        before = _current.set(request)
         try:
             response = self._get_response(request)
         finally:

@@ -1,6 +1,10 @@
-"""Errors to a Sentry of the operator's, where one is named; otherwise nothing is even imported."""
+"""Errors to a Sentry of the operator's, where one is named; else none of it is imported."""
 
+import os
+import socket
 from typing import Any
+
+from studio.hiding import KEPT, hide
 
 SECRETS = ("authorization", "cookie", "token", "secret", "password", "key", "email")
 """What a name holds whose value goes nowhere."""
@@ -32,7 +36,12 @@ def before_send(event: Any, _hint: Any) -> Any:
     from studio.middleware import current_request_id
 
     batch, item = in_hand()
-    found = {"request_id": current_request_id(), "batch": batch, "item": item}
+    found = {
+        "request_id": current_request_id(),
+        "batch": batch,
+        "item": item,
+        "worker": f"{socket.gethostname()}:{os.getpid()}",
+    }
     event.setdefault("tags", {}).update({name: uid for name, uid in found.items() if uid})
     event.pop("user", None)
     return _without_secrets(event)
@@ -41,11 +50,11 @@ def before_send(event: Any, _hint: Any) -> Any:
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            name: "[kept here]"
+            name: KEPT
             if isinstance(name, str) and any(word in name.lower() for word in SECRETS)
             else _without_secrets(part)
             for name, part in value.items()
         }
     if isinstance(value, list):
         return [_without_secrets(part) for part in value]
-    return value
+    return hide(value) if isinstance(value, str) else value
