@@ -499,6 +499,11 @@ def moved(*, since: datetime, until: datetime, user: User | None = None) -> tupl
     return -captured, grants.aggregate(sum=Sum("available_delta", default=0))["sum"]
 
 
+def held_by_all() -> int:
+    """Credits that are on hold, of all accounts."""
+    return int(CreditAccount.objects.aggregate(n=Sum("held", default=0))["n"])
+
+
 def captures_for(item_uids: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
     """What was charged for each of these items; items that cost nothing are left out."""
     charged: dict[uuid.UUID, int] = {}

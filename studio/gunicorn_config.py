@@ -2,8 +2,10 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,18 @@ logconfig_dict = logs.settings(
     level=loglevel.upper(), form=os.environ.get("STUDIO_LOG_FORMAT", "plain")
 )
 access_log_format = logs.ACCESS
+
+
+def on_starting(_server: Any) -> None:
+    """Make the folder in which web workers count requests together: see `studio.timing`."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(
+        prefix="studio-requests-", dir=worker_tmp_dir
+    )
+
+
+def on_exit(_server: Any) -> None:
+    """Take it away."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
 
 
 def post_fork(server: Any, _worker: Any) -> None:

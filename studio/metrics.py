@@ -1,7 +1,8 @@
 """What a Prometheus scrapes: figures as they are now, from indexes of the database and Valkey.
 
-Gauges only: nothing is counted in a process, so that it makes no difference how many web processes
-there are or which of them answers, and a restart loses nothing.
+All but those of requests (`studio.timing`) are gauges, and none of them is counted in a process: so
+it makes no difference how many web processes there are or which of them answers, and a restart
+loses nothing.
 """
 
 import shutil
@@ -21,7 +22,7 @@ from batches import dispatch, failures
 from batches.models import Batch, Delivery, Item, WebhookMessage, WebhookState
 from batches.states import ItemState
 from credits import ledger
-from studio import dashboard, fleet
+from studio import dashboard, fleet, timing
 from studio.models import ScheduledRun
 
 Gauges = Iterator[GaugeMetricFamily]
@@ -31,6 +32,7 @@ def scrape() -> bytes:
     """All figures in Prometheus's text format, without those of what does not answer."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Site())
+    timing.add_to(registry)
     return generate_latest(registry)
 
 
@@ -68,11 +70,13 @@ def _of_database() -> Gauges:
         live.add_metric([state], n)
     yield live
 
-    ended = gauge("studio_images_last_hour", "Images that ended in the last hour.", "state")
-    lately = Item.objects.filter(finished_at__gte=now - timedelta(hours=1))
-    counts = dict(lately.values_list("state").annotate(n=Count("pk")).order_by())
-    for state in (ItemState.DONE, ItemState.FAILED):
-        ended.add_metric([state], counts.get(state, 0))
+    ended = gauge("studio_images_last_hour", "Images that ended lately.", "state", "tool")
+    lately = Item.objects.filter(
+        finished_at__gte=now - timedelta(hours=1), state__in=[ItemState.DONE, ItemState.FAILED]
+    )
+    counts = lately.values_list("state", "batch__tool").annotate(n=Count("pk")).order_by()
+    for state, tool, n in counts:
+        ended.add_metric([state, tool], n)
     yield ended
 
     failed = gauge("studio_failures_last_day", "Images that failed in the last day.", "code")
@@ -86,6 +90,7 @@ def _of_database() -> Gauges:
     moved.add_metric(["granted"], granted)
     moved.add_metric(["captured"], captured)
     yield moved
+    yield gauge("studio_credits_held", "Credits set aside for what runs.", n=ledger.held_by_all())
 
     yield gauge("studio_deliveries_open", "Not over yet.", n=Delivery.objects.open().count())
     waiting = WebhookMessage.objects.filter(state=WebhookState.WAITING).count()

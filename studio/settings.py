@@ -63,6 +63,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "studio.middleware.RequestIdMiddleware",
+    "studio.timing.TimingMiddleware",
     "studio.middleware.RateLimitMiddleware",
     "studio.middleware.PolicyMiddleware",
     "studio.middleware.ContentPolicyMiddleware",

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('batches', '0010_item_by_end'),
+        ('batches', '0011_item_by_failure'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
