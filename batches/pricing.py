@@ -1,7 +1,8 @@
 """What a tool costs somebody, and whether it is on for them, as staff has set it.
 
 A rule for a person's plan counts before a rule for all plans; without any, a tool is on at its own
-price. Prices are whole credits, rounded up: where a tool has several, each is.
+price. What an image costs is that share of what the tool itself asks for it, in whole credits,
+rounded up once.
 
 What a batch costs is settled when it is made (`Batch.price_percent`): a rule that changes later
 moves neither what is on hold nor what is captured, nor what a retry costs. Whether a tool is on is
@@ -12,6 +13,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -58,9 +60,14 @@ def terms(owner: User | None, slug: str) -> Terms:
 
 
 def offered(tool: Tool, owner: User | None) -> Tool:
-    """The tool at the owner's price; it says that it can't be used where it is off."""
+    """The tool at the owner's price; it says that it can't be used where it is off.
+
+    A tool that was offered to somebody before is judged anew: no share of a share is taken.
+    Raises `registry.UnknownTool`.
+    """
+    own = registry.get(tool.slug)
     theirs = terms(owner, tool.slug)
-    return tool if theirs == USUAL else _on(tool, theirs)
+    return own if theirs == USUAL else _on(own, theirs)
 
 
 def of_batch(batch: Batch) -> Tool:
@@ -81,12 +88,30 @@ def charged(price: int, percent: int) -> int:
 
 @lru_cache(maxsize=256)
 def _on(tool: Tool, theirs: Terms) -> Tool:
-    """The same tool with other prices. Tools keep no state, so that a shallow copy is one."""
+    """The same tool at other prices. Tools keep no state, so that a shallow copy is one.
+
+    All that names a price is asked of the tool itself, which knows what it goes by: prices are
+    not made of other prices here.
+    """
     other = copy.copy(tool)
-    vars(other)["price"] = charged(tool.price, theirs.percent)
-    vars(other)["credits"] = {
-        model: charged(price, theirs.percent) for model, price in tool.credits.items()
-    }
+    percent = theirs.percent
+
+    def price_for(settings: Mapping[str, Any], **size: int | None) -> int:
+        return charged(tool.price_for(settings, **size), percent)
+
+    def price_rules() -> list[dict[str, Any]]:
+        usual = price_for(tool.defaults())
+        rules = [
+            {**rule, "credits": charged(rule["credits"], percent)} for rule in tool.price_rules()
+        ]
+        return [rule for rule in rules if rule["credits"] != usual]
+
+    vars(other).update(
+        price_for=price_for,
+        max_price=lambda settings: charged(tool.max_price(settings), percent),
+        lowest_price=lambda: charged(tool.lowest_price(), percent),
+        price_rules=price_rules,
+    )
     if not theirs.is_on:
         vars(other)["unavailable_reason"] = lambda _settings=None: why_off(theirs)
     return other

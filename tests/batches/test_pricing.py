@@ -12,10 +12,11 @@ from accounts import plans
 from accounts.models import Plan, StaffAction, User, create_key
 from batches import audit, dispatch, lifecycle, pricing
 from batches.models import Batch, Item, ToolRule
+from batches.sources.base import Row
 from batches.states import BatchState, ItemState
 from credits import audit as credits_audit
 from credits import ledger
-from tests.factories import bare_batch, bare_item, make_batch
+from tests.factories import bare_batch, bare_item, give, make_batch, make_original
 from tools import registry
 
 pytestmark = pytest.mark.usefixtures("fake_tool")
@@ -68,6 +69,59 @@ def test_a_price_is_whole_never_below_its_share_and_free_only_at_nothing(price, 
     assert charged == math.ceil(price * percent / 100 - 1e-9)
     assert (charged == 0) == (price * percent == 0)
     assert pricing.charged(price, 100) == price
+
+
+@pytest.mark.parametrize("slug", sorted(tool.slug for tool in registry.all()))
+def test_every_price_of_every_tool_is_its_share_rounded_up_once(slug):
+    tool = registry.get(slug)
+    ways = [{}, *(found["when"] for found in tool.price_rules())]
+    sizes = [{}, {"width": 60, "height": 40}, {"width": 9000, "height": 9000}]
+    for percent in (0, 1, 33, 50, 100, 150, 250, 1000):
+        at_share = pricing.of_batch(Batch(tool=slug, price_percent=percent))
+        told = at_share.price_rules()
+        for way in ways:
+            settings = {**tool.defaults(), **way}
+            most = at_share.max_price(settings)
+            assert most == pricing.charged(tool.max_price(settings), percent)
+            for size in sizes:
+                price = at_share.price_for(settings, **size)
+                assert price == pricing.charged(tool.price_for(settings, **size), percent) <= most
+            found = [one["credits"] for one in told if one["when"] == way]
+            assert found in ([], [at_share.price_for(settings)])
+            if not found:
+                assert at_share.price_for(settings) == at_share.price_for(tool.defaults())
+        assert at_share.lowest_price() == pricing.charged(tool.lowest_price(), percent)
+
+
+def test_a_tool_that_was_offered_is_offered_again_at_the_same_price(alice, bob):
+    rule(200)
+    theirs = pricing.offered(fake(), alice)
+    assert pricing.offered(theirs, alice) is pricing.offered(theirs, bob) is theirs
+    batch = lifecycle.create(alice, theirs, [Row(upload=str(make_original(alice).uid))])
+    assert batch.items.get().held_price == 4
+
+
+@pytest.mark.parametrize("door", ["page", "single", "api", "run"])
+@pytest.mark.parametrize("percent", [50, 250])
+def test_each_door_holds_the_price_that_it_shows(alice, client, door, percent, valkey):
+    rule(percent)
+    give(alice, 100)
+    original = make_original(alice, 0)
+    client.force_login(alice)
+    if door == "page":
+        client.post(reverse("batches:new", args=["fake"]), {"uploads": str(original.uid)})
+    elif door == "single":
+        client.post(reverse("batches:single", args=["fake"]), {"upload": str(original.uid)})
+    elif door == "run":
+        body = {"image": {"upload": str(original.uid)}}
+        client.post("/api/v1/run/fake?wait=0", body, content_type="application/json")
+    else:
+        body = {"tool": "fake", "images": [{"upload": str(original.uid)}]}
+        client.post("/api/v1/batches", body, content_type="application/json")
+    batch = Batch.objects.get()
+    shown = client.get("/api/v1/tools/fake").json()["price"]["credits"]
+    assert batch.price_percent == percent
+    assert batch.items.get().held_price == shown == pricing.charged(2, percent)
 
 
 @pytest.mark.parametrize(("percent", "price"), [(0, 0), (50, 1), (75, 2), (100, 2), (250, 5)])
