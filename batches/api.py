@@ -33,7 +33,7 @@ from rest_framework.views import APIView
 from accounts.idempotency import id_of_work, idempotent
 from accounts.models import User
 from accounts.pagination import NewestFirst
-from batches import deliveries, etags, intake, lifecycle, progress, storage
+from batches import deliveries, dispatch, etags, intake, lifecycle, progress, storage
 from batches.exports import archive
 from batches.models import Batch, Item, Original, Result
 from batches.names import split_name
@@ -199,7 +199,8 @@ class BatchesView(ChargingView):
         pages = self.pagination_class()
         page = pages.paginate_queryset(batches, request, view=self) or []
         looks = progress.of_many(page, now=timezone.now())
-        read = [batch_as_read(batch, looks[batch.pk], request) for batch in page]
+        waiting = dispatch.waiting(user_of(request), page)
+        read = [batch_as_read(batch, looks[batch.pk], request, waiting=waiting) for batch in page]
         return pages.get_paginated_response(read)
 
     @extend_schema(
@@ -260,11 +261,13 @@ class BatchView(APIView):
         batch = batch_of(request, uid)
         known = parse_etags(request.headers.get("If-None-Match", ""))
         # Looked at before the items are counted: what changes in between is nothing to remember.
-        mark = etags.mark_of(batch, *beside_of(batch, request))
+        waiting = dispatch.waiting(user_of(request), [batch])
+        mark = etags.mark_of(batch, *beside_of(batch, request, waiting=waiting))
         tag = etags.remembered(mark) if mark and known else None
         read = None
         if tag is None or not _has(known, tag):
-            read = batch_as_read(batch, progress.of(batch, now=timezone.now()), request)
+            look = progress.of(batch, now=timezone.now())
+            read = batch_as_read(batch, look, request, waiting=waiting)
             tag = etags.of(read)
             if mark:
                 etags.remember(mark, tag)
@@ -560,7 +563,8 @@ def body_of(request: Request, kind: type[serializers.Serializer]) -> dict[str, A
 
 def _answer(request: Request, batch: Batch, *, status: int = 200) -> Response:
     look = progress.of(batch, now=timezone.now())
-    return Response(batch_as_read(batch, look, request), status=status)
+    waiting = dispatch.waiting(user_of(request), [batch])
+    return Response(batch_as_read(batch, look, request, waiting=waiting), status=status)
 
 
 def _plain_verb(request: Request, uid: UUID, verb: Callable[[Batch], Batch]) -> Response:

@@ -28,6 +28,7 @@ from redis.retry import Retry
 from rq import Queue
 
 from accounts import plans
+from accounts.models import User
 from batches.models import Batch, Delivery, Item, ItemQuerySet
 from batches.models.deliveries import DeliveryQuerySet
 from batches.states import ENDED, BatchState, ItemState
@@ -105,9 +106,9 @@ def top_up(batch_id: int, *, now: datetime) -> None:
     Two at once may overshoot a window by a few items or ring one twice; both are harmless.
     """
     running = Batch.objects.filter(pk=batch_id, state=BatchState.RUNNING).select_related("owner")
-    columns = ("tool", "uid", "single", "priority", "started_at")
+    columns = ("tool", "uid", "state", "single", "priority")
     batch = running.only(*columns, "owner__plan_id", "owner__batch_images").first()
-    if batch is None or waits_for_others(batch):
+    if batch is None or waiting(batch.owner, [batch]):
         return
     try:
         engine_queue = queue_for(batch.tool)
@@ -130,16 +131,29 @@ def top_up(batch_id: int, *, now: datetime) -> None:
         _ring(engine_queue, RUN_JOB, [{"item_id": pk} for pk in runs], ahead=_goes_ahead(batch))
 
 
-def waits_for_others(batch: Batch) -> bool:
-    """Whether as many of its owner's earlier batches run as their plan lets run at once.
+def waiting(owner: User, batches: Iterable[Batch]) -> set[int]:
+    """The ids of those of an owner's batches that wait because others of them began before.
 
-    It begins when one of them ends or is paused. Single images wait for nothing.
+    As many run at once as the plan lets, the earliest ones; the next begins when one of these
+    ends or is paused. Single images neither wait nor count. No query where the plan has no bound,
+    one where it has.
     """
-    bound = plans.plan_for(batch.owner).concurrent_batches
-    if bound is None or batch.single:
-        return False
-    earlier = Batch.objects.many().ahead_of(batch).filter(owner=batch.owner_id)
-    return earlier.count() >= bound
+    bound = plans.plan_for(owner).concurrent_batches
+    many = {batch.pk for batch in batches if batch.state == BatchState.RUNNING and not batch.single}
+    return many.difference(_first_of(owner, bound)) if many and bound is not None else set()
+
+
+def begin_waiting(owner: User, *, now: datetime) -> None:
+    """Ring for what may run now that one of somebody's batches has ended or was paused."""
+    bound = plans.plan_for(owner).concurrent_batches
+    if bound is not None:
+        for pk in _first_of(owner, bound):
+            top_up(pk, now=now)
+
+
+def _first_of(owner: User, count: int) -> list[int]:
+    running = Batch.objects.many().filter(owner=owner, state=BatchState.RUNNING)
+    return list(running.order_by("started_at", "pk").values_list("pk", flat=True)[:count])
 
 
 def ring_for_webhooks() -> None:

@@ -279,7 +279,9 @@ def pause(batch: Batch) -> Batch:
     """Begin nothing more. What a worker has in hand finishes, and is kept and paid for."""
     if not Batch.objects.filter(pk=batch.pk).advance(BatchState.PAUSED):
         raise StateConflict(_("Only a running batch can be paused."))
-    return _fresh(batch)
+    paused = _fresh(batch)
+    dispatch.begin_waiting(paused.owner, now=timezone.now())
+    return paused
 
 
 def resume(batch: Batch) -> Batch:
@@ -307,6 +309,7 @@ def cancel(batch: Batch) -> Batch:
             _("It has ended already."),
         )
         Batch.objects.filter(pk=batch.pk).advance(BatchState.CANCELLING)
+    dispatch.begin_waiting(batch.owner, now=timezone.now())
     return finish_cancelling(batch)
 
 
@@ -587,6 +590,8 @@ def close_if_finished(batch_id: int) -> bool:
         else:
             moved = this.advance(BatchState.FINISHED, finished_at=timezone.now())
             _tell(batch, outbox.BATCH_FINISHED)
+    if moved and not batch.single:
+        dispatch.begin_waiting(batch.owner, now=timezone.now())
     return bool(moved)
 
 

@@ -1,6 +1,6 @@
 """The shapes of the HTTP API: what a request may hold, and how batches and items read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import UTC
 from typing import Any
 
@@ -21,6 +21,7 @@ from tools import registry
 LONGEST_ID = 255
 LARGEST_COUNT = 2**31 - 1
 LARGEST_CREDITS = 2**63 - 1
+WAITS = _("It waits for your other batches: your plan runs only so many at a time.")
 MOST_DELIVERIES = 10
 """Places that the results of one new batch go to by themselves."""
 
@@ -421,7 +422,10 @@ class BatchSerializer(serializers.Serializer):
     name = serializers.CharField()
     tool = serializers.CharField()
     settings = serializers.DictField()
-    notice = serializers.CharField(allow_null=True)
+    notice = serializers.CharField(
+        allow_null=True,
+        help_text="What the tool says of these settings, or that it waits for your other batches.",
+    )
     status = serializers.ChoiceField(choices=BatchState.values)
     total = serializers.IntegerField()
     counts = CountsSerializer()
@@ -436,15 +440,20 @@ class BatchSerializer(serializers.Serializer):
     links = LinksSerializer()
 
 
-def batch_as_read(batch: Batch, progress: Progress, request: Request) -> dict[str, Any]:
-    """The batch as clients read it, from one look at its progress."""
+def batch_as_read(
+    batch: Batch, progress: Progress, request: Request, *, waiting: Container[int] = ()
+) -> dict[str, Any]:
+    """The batch as clients read it, from one look at its progress.
+
+    `waiting` are the ids of batches that wait for others: see `dispatch.waiting`.
+    """
     read: dict[str, Any] = BatchSerializer(
         {
             "id": batch.uid,
             "name": batch.name,
             "tool": batch.tool,
             "settings": batch.settings,
-            "notice": _notice(batch),
+            "notice": _notice(batch, waiting),
             "status": progress.state,
             "total": progress.total,
             "counts": progress,
@@ -471,13 +480,15 @@ def batch_as_read(batch: Batch, progress: Progress, request: Request) -> dict[st
     return read
 
 
-def beside_of(batch: Batch, request: Request) -> tuple[str, ...]:
+def beside_of(batch: Batch, request: Request, *, waiting: Container[int]) -> tuple[str, ...]:
     """What `batch_as_read` depends on beside the batch and its items."""
-    return request.build_absolute_uri("/"), _notice(batch) or ""
+    return request.build_absolute_uri("/"), _notice(batch, waiting) or ""
 
 
-def _notice(batch: Batch) -> str | None:
-    """What the tool says of these settings, if anything."""
+def _notice(batch: Batch, waiting: Container[int]) -> str | None:
+    """Why nothing of it begins, or what the tool says of these settings, if anything."""
+    if batch.pk in waiting:
+        return str(WAITS)
     try:
         return registry.get(batch.tool).notice(batch.settings)
     except registry.UnknownTool:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from accounts.models import User
-from batches import progress
+from batches import dispatch, progress
 from batches.models import Batch, BatchQuerySet, Item, Result
 from batches.states import BatchState, ItemState
 from batches.views import wording
@@ -92,7 +92,7 @@ def index(request: HttpRequest) -> TemplateResponse:
         if group == (wish.group or group) and tool == (wish.tool or tool)
     )
     page = paginator.get_page(request.GET.get("page"))
-    rows = _rows(list(page.object_list))
+    rows = _rows(user_of(request), list(page.object_list))
     context = {
         "here": "batches",
         "wish": wish,
@@ -123,7 +123,7 @@ def pulse(request: HttpRequest) -> HttpResponseBase:
     asked = _uuids(request.GET.getlist("live"))[:BATCHES_PER_PAGE]
     wish = Wish.of(request.GET)
     mine = Batch.objects.visible_to(user_of(request))
-    rows = _rows(list(mine.filter(uid__in=asked)))
+    rows = _rows(user_of(request), list(mine.filter(uid__in=asked)))
     context = {
         "wish": wish,
         "place": wish.address(),
@@ -227,11 +227,12 @@ def _pages(page: Page, wish: Wish) -> list[tuple[int | None, str]]:
     ]
 
 
-def _rows(batches: Sequence[Batch]) -> list[dict[str, Any]]:
-    """What the list shows of these batches, in two queries."""
+def _rows(owner: User, batches: Sequence[Batch]) -> list[dict[str, Any]]:
+    """What the list shows of these batches: two queries, and one more where a plan bounds them."""
     now = timezone.now()
     looks = progress.of_many(batches, now=None)
     pictures = _pictures(batches)
+    waiting = dispatch.waiting(owner, batches)
     rows = []
     for batch in batches:
         look = looks[batch.pk]
@@ -241,7 +242,7 @@ def _rows(batches: Sequence[Batch]) -> list[dict[str, Any]]:
                 "age": wording.age(batch, now=now),
                 "tool": tool_name(batch),
                 "icon": _icon(batch),
-                "headline": wording.headline(batch, look),
+                "headline": wording.headline(batch, look, waits=batch.pk in waiting),
                 "progress": look,
                 "segments": segments(look),
                 "group": _group(batch.state, failed=bool(look.failed)),

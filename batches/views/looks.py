@@ -16,6 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from rest_framework.serializers import Field
 
+from accounts import plans
+from accounts.models import User
 from batches import dispatch, pricing, progress, triage
 from batches.models import Batch, Item, Result
 from batches.states import BATCH_MOVES, RETRYABLE, BatchState, ItemState
@@ -143,6 +145,7 @@ def look(request: HttpRequest, batch: Batch, query: QueryDict, seen: Seen) -> di
         "failed": failed_mark,
         "quiet": quiet,
     }
+    waits = bool(dispatch.waiting(user_of(request), [batch]))
     place = _place(show, cause, grid["page_number"])
     url = reverse("batches:poll", args=[batch.uid])
     return grid | {
@@ -151,9 +154,9 @@ def look(request: HttpRequest, batch: Batch, query: QueryDict, seen: Seen) -> di
         "settings_used": settings_used(batch.tool, batch.settings),
         "progress": counts,
         "segments": segments(counts),
-        "headline": wording.headline(batch, counts),
-        "time_left": wording.time_left(counts.eta_seconds),
-        "ahead": _ahead(batch, counts),
+        "headline": wording.headline(batch, counts, waits=waits),
+        "time_left": "" if waits else wording.time_left(counts.eta_seconds),
+        "ahead": _at_a_time(user_of(request)) if waits else _ahead(batch, counts),
         "age": wording.age(batch, now=now),
         "took": wording.took(batch),
         "credits": balance,
@@ -396,12 +399,18 @@ def _ahead(batch: Batch, counts: progress.Progress) -> str:
     begun = counts.finished or counts.processing or not batch.started_at
     if batch.state != BatchState.RUNNING or begun:
         return ""
-    if dispatch.waits_for_others(batch):
-        return _("Waits for your other batches: your plan lets so many run at a time")
     n = Batch.objects.ahead_of(batch).count()
     if not n:
         return _("Next in line")
     return ngettext("{n} batch ahead", "{n} batches ahead", n).format(n=n)
+
+
+def _at_a_time(owner: User) -> str:
+    """Why a batch waits for others."""
+    n = plans.plan_for(owner).concurrent_batches or 0
+    return ngettext(
+        "Your plan runs {n} batch at a time", "Your plan runs {n} batches at a time", n
+    ).format(n=n)
 
 
 def _rest_credits(batch: Batch) -> int:

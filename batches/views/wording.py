@@ -11,8 +11,13 @@ from batches.progress import Progress
 from batches.states import BatchState
 
 
-def headline(batch: Batch, counts: Progress) -> str:
-    """The state of a batch in words; how it ended is read from the counts."""
+def headline(batch: Batch, counts: Progress, *, waits: bool = False) -> str:
+    """The state of a batch in words; how it ended is read from the counts.
+
+    `waits`: its owner's earlier batches have to end first.
+    """
+    if waits and not counts.processing:
+        return _("Waits for your other batches")
     if batch.state != BatchState.FINISHED:
         return str(BatchState(batch.state).label)
     if not counts.failed:

@@ -1,16 +1,27 @@
 """Tools on and off, and at which price, for whom: as staff says, without a deploy."""
 
 import math
+from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts import plans
 from accounts.models import Plan, StaffAction, User, create_key
-from batches import audit, dispatch, lifecycle, pricing
+from batches import (
+    audit,
+    dispatch,
+    etags,
+    lifecycle,
+    pipeline,
+    pricing,
+    reconcile,
+    serializers,
+)
 from batches.models import Batch, Item, ToolRule
 from batches.sources.base import Row
 from batches.states import BatchState, ItemState
@@ -245,22 +256,85 @@ def rung(batch: Batch) -> int:
     return batch.items.filter(rung_at__isnull=False).count()
 
 
-def test_only_as_many_batches_run_as_the_plan_lets(
-    member, bob, django_capture_on_commit_callbacks, valkey
-):
+@pytest.fixture
+def one_at_a_time(member) -> User:
+    """Alice, on a plan that runs one of her batches at a time."""
     member.plan.concurrent_batches = 1
     member.plan.save()
-    first, second = (lifecycle.start(make_batch(member, 2)) for _ in range(2))
-    single = lifecycle.start(make_batch(member, 1, single=True))
-    other = lifecycle.start(make_batch(bob, 2))
-    for batch in (first, second, single, other):
-        dispatch.top_up(batch.pk, now=batch.started_at or second.created_at)
-    assert [rung(batch) for batch in (first, second, single, other)] == [2, 0, 1, 2]
-    assert dispatch.waits_for_others(second)
+    return member
 
-    lifecycle.cancel(first)
-    dispatch.top_up(second.pk, now=second.created_at)
-    assert rung(second) == 2
+
+def test_only_as_many_batches_run_as_the_plan_lets(one_at_a_time, bob, valkey, rings_at_once):
+    first, second = (lifecycle.start(make_batch(one_at_a_time, 2)) for _ in range(2))
+    single = lifecycle.start(make_batch(one_at_a_time, 1, single=True))
+    other = lifecycle.start(make_batch(bob, 2))
+    reconcile.reconcile(now=second.created_at)
+    assert [rung(batch) for batch in (first, second, single, other)] == [2, 0, 1, 2]
+    assert dispatch.waiting(one_at_a_time, [first, second, single]) == {second.pk}
+
+
+@pytest.mark.parametrize("verb", [lifecycle.pause, lifecycle.cancel])
+def test_the_next_batch_begins_by_itself_when_one_stops(one_at_a_time, verb, valkey, rings_at_once):
+    first, second, third = (lifecycle.start(make_batch(one_at_a_time, 2)) for _ in range(3))
+    verb(first)
+    assert (rung(second), rung(third)) == (2, 0)
+
+
+def test_the_next_batch_begins_by_itself_when_one_is_done_or_waits_for_a_yes(
+    one_at_a_time, valkey, rings_at_once
+):
+    first = lifecycle.start(make_batch(one_at_a_time, 2, sample=1))
+    second = lifecycle.start(make_batch(one_at_a_time, 1))
+    pipeline.run(first.items.first().pk)
+    assert (lifecycle.approve(first).state, rung(second)) == (BatchState.RUNNING, 1)
+    pipeline.run(second.items.get().pk)
+    assert set(Batch.objects.values_list("pk", "state")) == {
+        (first.pk, BatchState.RUNNING),
+        (second.pk, BatchState.FINISHED),
+    }
+
+
+def test_a_batch_that_waits_for_others_says_so_wherever_it_is_shown(
+    one_at_a_time, client, valkey, django_assert_num_queries
+):
+    first, second = (lifecycle.start(make_batch(one_at_a_time, 2)) for _ in range(2))
+    client.force_login(one_at_a_time)
+    page = client.get(second.get_absolute_url()).content.decode()
+    assert "Waits for your other batches" in page
+    assert "Your plan runs 1 batch at a time" in page
+    assert "Waits for your other" not in client.get(first.get_absolute_url()).content.decode()
+
+    address = reverse("batches:index")
+    with CaptureQueriesContext(connection) as asked:
+        listed = client.get(address).content.decode()
+    few = len(asked)
+    assert listed.count("Waits for your other batches") == 1
+    notices = [client.get(f"/api/v1/batches/{b.uid}").json()["notice"] for b in (first, second)]
+    assert notices == [None, str(serializers.WAITS)]
+
+    with CaptureQueriesContext(connection) as asked:
+        client.get("/api/v1/batches")
+    few_read = len(asked)
+    for _ in range(3):
+        lifecycle.start(make_batch(one_at_a_time, 2))
+    with django_assert_num_queries(few):
+        assert client.get(address).content.decode().count("Waits for your other") == 4
+    with django_assert_num_queries(few_read):
+        found = client.get("/api/v1/batches").json()["results"]
+    assert [one["notice"] for one in found] == [str(serializers.WAITS)] * 4 + [None]
+
+
+def test_an_answer_has_another_tag_once_a_batch_waits_no_longer(
+    one_at_a_time, client, valkey, monkeypatch
+):
+    monkeypatch.setattr(etags, "SETTLED_AFTER", timedelta(0))
+    first, second = (lifecycle.start(make_batch(one_at_a_time, 2)) for _ in range(2))
+    client.force_login(one_at_a_time)
+    address = f"/api/v1/batches/{second.uid}"
+    tag = client.get(address)["ETag"]
+    assert client.get(address, headers={"If-None-Match": tag}).status_code == 304
+    lifecycle.pause(first)
+    assert client.get(address, headers={"If-None-Match": tag}).json()["notice"] is None
 
 
 def test_a_raised_batch_has_twice_the_window_and_others_keep_theirs(alice, valkey):
