@@ -3,7 +3,8 @@
 Each running batch keeps a bounded window of items in the queues and is topped up as items
 settle. So two people's batches interleave, and pausing or cancelling needs no surgery on a queue.
 A single image, for which somebody waits, goes ahead of batches: a queue that holds both serves
-them by turns, so that nothing stands still.
+them by turns, so that nothing stands still. Behind those, a batch that staff has raised takes turns
+with the others.
 
 Jobs are named by string, because that is what a queue stores anyway, and because this module
 then imports nothing that stands above it. A ring too many is harmless: a worker must win the
@@ -55,10 +56,17 @@ RING_AGAIN_AFTER = timedelta(seconds=30)
 
 _EPOCH_KEY = "studio:epoch"
 
+AHEAD = "ahead"
+RAISED = "raised"
+"""What goes ahead of other jobs: images that somebody waits for, then batches that were raised."""
+
 _PUSH_AHEAD = """
-local last = redis.call('GET', KEYS[2])
-local place = last and redis.call('LPOS', KEYS[1], last)
-local before = redis.call('LINDEX', KEYS[1], place and place + 1 or 0)
+local place = -1
+for n = 2, #KEYS do
+    local last = redis.call('GET', KEYS[n])
+    place = math.max(place, last and redis.call('LPOS', KEYS[1], last) or -1)
+end
+local before = redis.call('LINDEX', KEYS[1], place + 1)
 if before then
     redis.call('LINSERT', KEYS[1], 'AFTER', before, ARGV[1])
 else
@@ -68,7 +76,8 @@ redis.call('SET', KEYS[2], ARGV[1])
 """
 """Puts a job behind the last one that went ahead and one other, or behind the first of all.
 
-So those that go ahead keep their order, and between two of them one of the others is served.
+So those that go ahead keep their order, and between two of them one of the others is served. The
+keys are the queue, where the last one of this kind is kept, and the same of kinds that come first.
 """
 
 log = logging.getLogger(__name__)
@@ -76,6 +85,9 @@ log = logging.getLogger(__name__)
 
 class TurnsQueue(DjangoRQ):
     """A queue in which jobs that go to the front and the others are served by turns."""
+
+    kinds: tuple[str, ...] = (AHEAD,)
+    """Whose jobs this one puts in their place, and behind which it puts them."""
 
     def push_job_id(
         self, job_id: str, pipeline: Pipeline | None = None, at_front: bool = False
@@ -85,7 +97,14 @@ class TurnsQueue(DjangoRQ):
             super().push_job_id(job_id, pipeline=pipeline)
             return
         client = self.connection if pipeline is None else pipeline
-        client.eval(_PUSH_AHEAD, 2, self.key, f"studio:ahead:{self.name}", job_id)
+        keys = [f"studio:{kind}:{self.name}" for kind in self.kinds]
+        client.eval(_PUSH_AHEAD, 1 + len(keys), self.key, *keys, job_id)
+
+
+class RaisedQueue(TurnsQueue):
+    """The same for batches that were raised: behind images that somebody waits for."""
+
+    kinds = (RAISED, AHEAD)
 
 
 class NoEngine(Exception):
@@ -252,23 +271,29 @@ def _take(
     return ids
 
 
-def _goes_ahead(batch: Batch) -> bool:
-    """Whether it is one image that somebody waits for, and not one of very many."""
+def _goes_ahead(batch: Batch) -> str:
+    """How its rings go ahead of others: as `AHEAD`, as `RAISED`, or not at all, which is empty.
+
+    One image that somebody waits for does, unless it is one of very many.
+    """
+    raised = RAISED if batch.priority else ""
     if not batch.single:
-        return False
+        return raised
     theirs = Batch.objects.filter(owner=batch.owner_id, single=True, state=BatchState.RUNNING)
-    return theirs.count() <= MOST_AHEAD
+    return AHEAD if theirs.count() <= MOST_AHEAD else raised
 
 
-def _ring(queue: str, job: str, calls: Sequence[dict[str, Any]], *, ahead: bool = False) -> None:
+def _ring(queue: str, job: str, calls: Sequence[dict[str, Any]], *, ahead: str = "") -> None:
     # Django-RQ defers single jobs to the commit, but not many at once: so we do it here.
     transaction.on_commit(partial(_push, queue, job, calls, ahead=ahead))
 
 
-def _push(queue: str, job: str, calls: Iterable[dict[str, Any]], *, ahead: bool = False) -> None:
-    how: dict[str, Any] = {"timeout": -1, "result_ttl": 0, "failure_ttl": 3600, "at_front": ahead}
+def _push(queue: str, job: str, calls: Iterable[dict[str, Any]], *, ahead: str = "") -> None:
+    how: dict[str, Any] = {"timeout": -1, "result_ttl": 0, "failure_ttl": 3600}
+    how["at_front"] = bool(ahead)
+    kind = RaisedQueue if ahead == RAISED else TurnsQueue
     try:
-        place = django_rq.get_queue(queue, connection=connection(), queue_class=TurnsQueue)
+        place = django_rq.get_queue(queue, connection=connection(), queue_class=kind)
         place.enqueue_many([Queue.prepare_data(job, kwargs=call, **how) for call in calls])
     except redis.RedisError as error:
         # Nothing is lost: the rows are there, and `reconcile` rings again.

@@ -51,6 +51,8 @@ RELEASE_CHUNK = 100
 """Items cancelled in one transaction: short enough that nobody waits long for the account."""
 MOVE_CHUNK = 5000
 """Items that one statement moves when a batch starts."""
+PRIORITIES = (0, 1)
+"""Of batches: normal, and raised."""
 MOST_LOSSES = 5
 """Workers that one item may lose before it fails."""
 MOST_REMEMBERED = 50
@@ -503,10 +505,14 @@ def _history(
 
 
 def prioritise(batch: Batch, level: int) -> Batch:
-    """Give the batch a window in the queues that is `2 ** level` times as large; 0 is normal.
+    """Raise the batch (1), or let it be as others are (0), in whatever state before its end.
 
-    Others are served less often, and still by turns. Raises `StateConflict` once it has ended.
+    Raised, it has twice the window in the queues, and its turns come at once instead of behind
+    all that waits already. Others are served less often, and still by turns. Raises
+    `StateConflict` once it has ended, `ValueError` for any other level.
     """
+    if level not in PRIORITIES:
+        raise ValueError(f"There is no priority {level}.")
     ended = [BatchState.FINISHED, BatchState.CANCELLED]
     if not Batch.objects.filter(pk=batch.pk).exclude(state__in=ended).update(priority=level):
         raise StateConflict(_("It has ended already."))

@@ -112,7 +112,7 @@ class Batch(models.Model):
     price_percent = models.PositiveSmallIntegerField(default=100, db_default=100, editable=False)
     """Of the tool's price, as it was for its owner when the batch was made."""
     priority = models.PositiveSmallIntegerField(default=0, db_default=0, editable=False)
-    """Staff's: each step doubles the window that the batch has in the queues."""
+    """Staff's, as `lifecycle.prioritise` says: 0 is normal, 1 is raised."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from importlib import import_module
 from inspect import signature
-from itertools import chain
+from itertools import chain, groupby
 
 import django_rq
 import pytest
@@ -30,6 +30,24 @@ def big_batch(owner, count: int, *, urls: int = 0) -> Batch:
     rows += [Row(url=f"https://a.example.com/{n}.png") for n in range(urls)]
     give(owner, 3 * len(rows))
     return lifecycle.start(lifecycle.create(owner, registry.get("fake"), rows, reuse=False))
+
+
+def create(owner, count: int) -> Batch:
+    """The same, before it starts."""
+    rows = [Row(upload=str(make_original(owner).uid))] * count
+    give(owner, 3 * count)
+    return lifecycle.create(owner, registry.get("fake"), rows, reuse=False)
+
+
+def serve(*, until: Batch) -> list[int]:
+    """Be the only worker until a batch has ended; whose images were served, in their order."""
+    batches = dict(Item.objects.values_list("pk", "batch"))
+    queue, served = django_rq.get_queue("cpu"), []
+    while Item.objects.filter(batch=until).exclude(state=ItemState.DONE).exists():
+        item = queue.fetch_job(queue.pop_job_id()).kwargs["item_id"]
+        served.append(batches[item])
+        pipeline.run(item)
+    return served
 
 
 def queued(name: str) -> list[dict]:
@@ -248,6 +266,52 @@ def test_an_address_that_somebody_waits_for_is_fetched_before_a_batch_of_them(al
 
     places = [call["item_ids"] for call in queued("io")]
     assert places[1] == [mug.items.get().pk]
+
+
+# --- Raised batches -------------------------------------------------------------------
+
+
+def test_of_two_equal_batches_the_raised_one_ends_clearly_earlier_and_starves_nobody(alice, bob):
+    normal, raised = big_batch(alice, 48), big_batch(bob, 48)
+    lifecycle.prioritise(raised, 1)
+
+    served = serve(until=raised)
+
+    assert 48 // 4 <= served.count(normal.pk) <= 48 * 2 // 3
+    runs = [(pk, len(list(run))) for pk, run in groupby(served)]
+    # Whoever comes to the queue waits for what is in it, and a raised window is all that can be.
+    assert max(n for pk, n in runs if pk == raised.pk) <= 2 * ENGINE_WINDOW + 1
+
+
+def test_a_batch_raised_among_many_has_every_other_turn_from_the_first_on(alice, bob, staff):
+    crowd = {big_batch(owner, 20).pk for owner in (alice, bob, alice, bob)}
+    lifecycle.prioritise(raised := create(staff, 20), 1)
+    lifecycle.start(raised)
+
+    served = serve(until=raised)
+
+    assert served[1:40:2] == [raised.pk] * 20
+    assert set(served[0:40:2]) <= crowd
+
+
+def test_an_image_that_somebody_waits_for_goes_ahead_of_a_raised_batch(alice, bob, staff):
+    big_batch(alice, 40)
+    waited_for = [one_image(bob), one_image(alice)]
+    lifecycle.prioritise(raised := create(staff, 5), 1)
+    lifecycle.start(raised)
+    waited_for.append(one_image(bob))
+
+    places = [call["item_id"] for call in queued("cpu")]
+    assert [places.index(pk) for pk in waited_for] == [1, 3, 5]
+    turns = [places.index(item.pk) for item in raised.items.order_by("position")]
+    assert turns[0] == 6
+    assert [turn - turns[0] for turn in turns] == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("level", [-1, 2])
+def test_there_is_no_other_priority(alice, level):
+    with pytest.raises(ValueError, match="no priority"):
+        lifecycle.prioritise(create(alice, 1), level)
 
 
 def test_five_hundred_images_fill_no_queue(alice):
