@@ -20,7 +20,7 @@ from rest_framework.response import Response
 
 from accounts.idempotency import idempotent
 from accounts.models import User
-from batches import deliveries, imports, intake, lifecycle, messages, progress, sheets
+from batches import deliveries, imports, intake, lifecycle, messages, pricing, progress, sheets
 from batches.api import FORM_OVERHEAD, ChargingView, made_before, members_of, once, wishes_of
 from batches.models import Batch, Sheet
 from batches.serializers import (
@@ -174,7 +174,7 @@ class ImportView(ChargingView):
         )
         body.is_valid(raise_exception=True)
         asked = body.validated_data
-        tool = registry.get(asked["tool"])
+        tool = pricing.offered(registry.get(asked["tool"]), user)
         wishes = wishes_of(user, asked)
         if "file" in asked:
             sheet = sheets.keep(user, asked["file"], asked["file"].name)

@@ -805,9 +805,8 @@ def _refuse_over_cap(batch: Batch, total: int) -> None:
 
 def _tool_now(batch: Batch) -> Tool:
     """The batch's tool at the batch's price. Raises `ToolUnavailable` where it is off by now."""
-    now = pricing.terms(batch.owner, batch.tool)
-    if not now.is_on:
-        raise ToolUnavailable(pricing.why_off(now))
+    if reason := pricing.off(batch.owner, batch.tool):
+        raise ToolUnavailable(reason)
     return pricing.of_batch(batch)
 
 

@@ -76,8 +76,14 @@ def of_batch(batch: Batch) -> Tool:
     return tool if batch.price_percent == 100 else _on(tool, Terms(percent=batch.price_percent))
 
 
+def off(owner: User | None, slug: str) -> str:
+    """Why a tool is off for its owner, for people; empty where it is on."""
+    theirs = terms(owner, slug)
+    return "" if theirs.is_on else why_off(theirs)
+
+
 def why_off(theirs: Terms) -> str:
-    """Why a tool can't be begun with, for people."""
+    """Why nothing can be begun on these terms, for people."""
     return theirs.note or _("It is switched off on this site for now.")
 
 

@@ -13,13 +13,13 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from accounts import plans
-from batches import drafts
+from batches import drafts, pricing
 from batches.forms import NewBatchForm
 from batches.models import Batch, Original
 from batches.patterns import PLACEHOLDERS
 from batches.refusals import Refusal
 from batches.views import connecting, delivering, drafting, sheeting
-from batches.views.asking import user_of
+from batches.views.asking import user_of, whoever
 from batches.views.gallery import card_of
 from credits import ledger
 from tools.base import SettingsInvalid, Tool, ToolSettings
@@ -143,6 +143,7 @@ def _render(
         "price_from": min([price, *(rule["credits"] for rule in tool.price_rules())]),
         "price_rules": json.dumps(tool.price_rules()),
         "unavailable": tool.unavailable_reason(),
+        "off": pricing.off(whoever(request), tool.slug),
         "limit": limit_of(request),
         "max_bytes": settings.IMAGE_MAX_BYTES,
         "max_megabytes": settings.IMAGE_MAX_BYTES // 2**20,

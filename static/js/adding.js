@@ -235,7 +235,7 @@ function tell() {
   const all = images + wrong;
   byId("over").hidden = all <= limit;
   if (all > limit) put(byId("over").lastElementChild, say("over", { n: all - limit, all, limit }));
-  if (!isGuest) byId("start-unchecked").hidden = !checking || Boolean(onTheWay);
+  byId("start-unchecked")?.toggleAttribute("hidden", !checking || Boolean(onTheWay));
   if (!isGuest) byId("samples").hidden = grid.all.length > 0 || byId("urls").value.trim() !== "";
   form.toggleAttribute("data-filled", grid.all.length > 0 || connected() > 0);
 
@@ -309,7 +309,7 @@ if (!isGuest) {
     },
   });
   byId("samples").addEventListener("click", addSamples);
-  byId("start-unchecked").addEventListener("click", () => {
+  byId("start-unchecked")?.addEventListener("click", () => {
     addresses.skip();
     tell();
     byId("start").focus();

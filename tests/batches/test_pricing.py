@@ -1,9 +1,12 @@
 """Tools on and off, and at which price, for whom: as staff says, without a deploy."""
 
+import json
 import math
+import re
 from datetime import timedelta
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -11,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts import plans
-from accounts.models import Plan, StaffAction, User, create_key
+from accounts.models import Plan, StaffAction, User
 from batches import (
     audit,
     dispatch,
@@ -27,6 +30,7 @@ from batches.sources.base import Row
 from batches.states import BatchState, ItemState
 from credits import audit as credits_audit
 from credits import ledger
+from tests import clients
 from tests.factories import bare_batch, bare_item, give, make_batch, make_original
 from tools import registry
 
@@ -168,7 +172,7 @@ def test_a_rule_that_changes_later_moves_nothing_of_a_batch_that_was_made(
     assert ledger.balance(alice).held == 2, "a retry costs what the batch costs"
 
 
-def test_a_tool_that_is_off_says_why_everywhere_and_begins_nothing(member, client, api):
+def test_a_tool_that_is_off_says_why_and_begins_nothing(member, client):
     ready = make_batch(member, 1)
     rule(is_on=False, plan=member.plan, note="Back on Monday.")
     client.force_login(member)
@@ -184,18 +188,89 @@ def test_a_tool_that_is_off_says_why_everywhere_and_begins_nothing(member, clien
     with pytest.raises(lifecycle.ToolUnavailable, match="Back on Monday"):
         lifecycle.retry(failed)
 
-    _key, secret = create_key(member, name="k")
-    api.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
-    told = api.get("/api/v1/tools/fake").json()
+    told = client.get("/api/v1/tools/fake").json()
     assert (told["available"], told["unavailable_reason"]) == (False, "Back on Monday.")
-    answer = api.post(
-        "/api/v1/batches",
-        {"tool": "fake", "images": [{"url": "https://a.example/b.png"}]},
-        format="json",
+
+
+def test_a_page_of_a_tool_that_is_off_has_nothing_to_start_it_with(member, bob, client):
+    rule(is_on=False, plan=member.plan, note="Back on Monday.")
+    starts = {}
+    for owner in (member, bob):
+        client.force_login(owner)
+        pages = [client.get(reverse(f"batches:{way}", args=["fake"])) for way in ("new", "single")]
+        starts[owner] = [
+            [bool(re.search(rf'id="{which}"(?![^>]*disabled)', page.content.decode()))]
+            for page in pages
+            for which in ("start", "start-sample")
+        ]
+    assert not any(found for [found] in starts[member])
+    assert starts[bob][0] == starts[bob][2] == [True]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("v1/batches", {"tool": "fake", "images": [{"url": "https://a.example.com/b.png"}]}),
+        ("v1/run/fake", {"image": {"url": "https://a.example.com/b.png"}}),
+        ("v1/batches/{ready}/start", {}),
+        ("v1/batches/{failed}/retry", {}),
+        ("v1/batches/import", {"tool": "fake", "mapping": {"a": "url"}}),
+        ("zapier/upscale", {"image_url": "https://a.example.com/b.png"}),
+        ("zapier/batch/upscale", {"images": [{"image_url": "https://a.example.com/b.png"}]}),
+    ],
+)
+def test_each_door_of_the_api_refuses_a_tool_that_is_off_in_staffs_words(member, path, body):
+    ready, failed = make_batch(member, 1), bare_batch(member, state=BatchState.FINISHED)
+    bare_item(failed, state=ItemState.FAILED, error_code="processing_failed")
+    for slug in ("fake", "upscale"):
+        ToolRule.objects.create(tool=slug, is_on=False, note="Back on Monday.")
+    address = path.format(ready=ready.uid, failed=failed.uid)
+    if address.endswith("import"):
+        sheet = SimpleUploadedFile("a.csv", b"a\nhttps://a.example.com/b.png\n", "text/csv")
+        body = {**body, "mapping": json.dumps(body["mapping"]), "file": sheet}
+    kind = "multipart" if address.endswith("import") else "json"
+    answer = clients.with_key(member).post(f"/api/{address}", body, format=kind)
+    told = answer.json()
+    assert (answer.status_code, told["code"].lower()) == (422, "tool_unavailable"), told
+    assert told.get("detail", told.get("error")) == "Back on Monday."
+    assert Batch.objects.count() == 2, "nothing was kept"
+
+
+def test_a_sample_goes_on_where_its_tool_is_off_but_not_with_other_settings(
+    alice, valkey, rings_at_once
+):
+    batch = lifecycle.start(make_batch(alice, 2, sample=1))
+    pipeline.run(batch.items.first().pk)
+    rule(is_on=False, note="Back on Monday.")
+    with pytest.raises(lifecycle.ToolUnavailable, match="Back on Monday"):
+        lifecycle.approve(batch, settings={"style": "grey"})
+    assert lifecycle.approve(batch).state == BatchState.RUNNING
+
+
+def test_preview_page_and_batch_of_a_sheet_agree_to_the_credit(member, client):
+    """Each row has a price of its own, and each is rounded up by itself."""
+    ToolRule.objects.create(tool="product-lifestyle", percent=33, plan=member.plan)
+    text = b"a,num_results\n" + b"".join(
+        b"https://a.example.com/%d.png,%d\n" % (n, n) for n in (1, 2, 3)
     )
-    assert answer.status_code == 422 or answer.status_code == 409
-    assert answer.json()["code"] == "tool_unavailable"
-    assert "Back on Monday." in answer.content.decode()
+    costs = [math.ceil(price * 33 / 100) for price in (2, 4, 6)]
+
+    def send(path: str, **fields: str) -> dict:
+        sheet = SimpleUploadedFile("a.csv", text, "text/csv")
+        mapping = json.dumps({"a": "url", "num_results": "num_results"})
+        fields = {"tool": "product-lifestyle", "mapping": mapping, "file": sheet, **fields}
+        return clients.with_key(member).post(path, fields, format="multipart").json()
+
+    assert send("/api/v1/batches/import", dry_run="true")["quote"] == sum(costs)
+    made = send("/api/v1/batches/import", start="false")
+    items = Batch.objects.get(uid=made["id"]).items.order_by("position")
+    assert [item.held_price for item in items] == costs
+
+    client.force_login(member)
+    address = reverse("batches:sheet_change", args=["product-lifestyle"])
+    client.post(address, {"sheet_file": SimpleUploadedFile("a.csv", text, "text/csv")})
+    page = client.get(reverse("batches:new", args=["product-lifestyle"])).content.decode()
+    assert f'data-credits="{sum(costs)}"' in page
 
 
 def test_a_batch_that_runs_goes_on_when_its_tool_is_switched_off(alice, run_jobs, rings_at_once):
