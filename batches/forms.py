@@ -72,6 +72,8 @@ class NewBatchForm(forms.Form):
     """Whether rows of the sheet that have problems may be left out."""
     sheet_after = forms.IntegerField(min_value=0, required=False)
     """Down to which row of the sheet all have been started before."""
+    shown_percent = forms.IntegerField(min_value=0, required=False)
+    """The share of the tool's price at which this showing of the form has counted."""
     form_uid = forms.UUIDField(required=False)
     """Of this showing of the form: what is sent twice by mistake starts once."""
 
@@ -213,6 +215,8 @@ class OneImageForm(forms.Form):
     url = forms.CharField(required=False)
     upload = forms.UUIDField(required=False)
     again = forms.UUIDField(required=False)
+    shown_percent = forms.IntegerField(min_value=0, required=False)
+    """The share of the tool's price at which this showing of the form has counted."""
 
     def take(self, owner: User, file: UploadedFile | None) -> None:
         """Take the chosen file in, or say what is wrong with it. Call it once, when valid."""

@@ -145,6 +145,7 @@ def begin(
     take: int | None = None,
     after: int = 0,
     uid: UUID | None = None,
+    shown_percent: int | None = None,
 ) -> Batch:
     """Make a batch of a sheet's rows: ready or running at once, or `importing` where they are many.
 
@@ -163,6 +164,7 @@ def begin(
         "sample": sample,
         "reuse": reuse,
         "pattern": pattern,
+        "shown_percent": shown_percent,
     }
     more |= {"webhook_url": webhook_url, "uid": uid or uuid4()}
     if len(first) + len(head) <= AT_ONCE:

@@ -21,6 +21,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts import plans
 from accounts.models import User
@@ -102,6 +103,12 @@ class ToolUnavailable(Refused):
     code = "tool_unavailable"
 
 
+class PriceRaised(Refused):
+    """An image costs more by now than whoever asks was shown."""
+
+    code = "price_raised"
+
+
 class AddressRefused(Refused):
     """An address that can't be used; `code` is the one that a failed item would carry."""
 
@@ -148,12 +155,15 @@ def create(
     pattern: str = "",
     sheet: Sheet | None = None,
     webhook_url: str = "",
+    shown_percent: int | None = None,
 ) -> Batch:
     """Make a batch that is ready to start, with everything validated and quoted.
 
     `single` marks the one image of a tool's *Single* tab; all else is as for many. With a `uid`
     that is used already it raises `IntegrityError`: who wants a batch once gives one.
     Without `reuse` everything runs, also what has been done before and what is given twice.
+    `shown_percent` is the share of the tool's price that whoever asks has seen, if they have seen
+    any: where it is higher by now, `PriceRaised` says so.
     Raises `SettingsInvalid`, `intake.RowsInvalid` or a `Refused`; then nothing is stored.
     """
     refuse_too_many(owner, len(rows))
@@ -174,6 +184,7 @@ def create(
             pattern=pattern,
             sheet=sheet,
             webhook_url=webhook_url,
+            shown_percent=shown_percent,
         )
         try:
             items = intake.add_items(
@@ -199,7 +210,7 @@ def open_import(
     """Make a batch whose sheet's rows are still to come; `batches.imports` brings them in.
 
     `first` stand before them and are its items at once; those that can't be used fail. What
-    `create` says of a `uid` and of errors holds here, too.
+    `create` says of a `uid`, of `shown_percent` and of errors holds here, too.
     """
     tool = pricing.offered(tool, owner)
     with transaction.atomic():
@@ -221,21 +232,41 @@ def open_import(
 
 
 def _make(
-    owner: User, tool: Tool, settings: Mapping[str, Any] | None, *, name: str = "", **fields: Any
+    owner: User,
+    tool: Tool,
+    settings: Mapping[str, Any] | None,
+    *,
+    name: str = "",
+    shown_percent: int | None = None,
+    **fields: Any,
 ) -> Batch:
-    """The row of a new batch, with settings that can run here."""
+    """The row of a new batch, with settings that can run here, at the price of the tool."""
     cleaned = tool.clean(settings or {})
     _refuse_unavailable(tool, cleaned)
+    percent = pricing.percent_of(tool)
+    if shown_percent is not None and percent > shown_percent:
+        raise PriceRaised(_price_raised(tool, cleaned))
     batch = Batch.objects.create(
         owner=owner,
         tool=tool.slug,
         settings=cleaned,
-        price_percent=pricing.terms(owner, tool.slug).percent,
+        price_percent=percent,
         name=name or f"{tool.name}, {timezone.now():%Y-%m-%d %H:%M}",
         **fields,
     )
     setting_images.keep_or_refuse(batch, tool, [cleaned])
     return batch
+
+
+def _price_raised(tool: Tool, settings: Mapping[str, Any]) -> str:
+    price = tool.max_price(settings)
+    return ngettext(
+        "{tool} costs more now than this page has shown: {price} credit for an image with these "
+        "settings. Nothing was started. Start it again to go on at that price.",
+        "{tool} costs more now than this page has shown: {price} credits for an image with these "
+        "settings. Nothing was started. Start it again to go on at that price.",
+        price,
+    ).format(tool=tool.name, price=price)
 
 
 def start(batch: Batch, *, sample: int | None = None) -> Batch:

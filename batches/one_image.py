@@ -21,15 +21,23 @@ def start(
     settings: Mapping[str, Any] | None = None,
     reuse: bool = True,
     uid: UUID | None = None,
+    shown_percent: int | None = None,
 ) -> Item:
     """Hold the credits of one image and let it run; its item, with its batch.
 
-    Raises what `lifecycle.create` (which says what a `uid` is for) and `lifecycle.start` raise;
-    then nothing is stored.
+    Raises what `lifecycle.create` (which says what `uid` and `shown_percent` are for) and
+    `lifecycle.start` raise; then nothing is stored.
     """
     with transaction.atomic():
         batch = lifecycle.create(
-            owner, tool, [row], settings=settings, single=True, reuse=reuse, uid=uid
+            owner,
+            tool,
+            [row],
+            settings=settings,
+            single=True,
+            reuse=reuse,
+            uid=uid,
+            shown_percent=shown_percent,
         )
         batch = lifecycle.start(batch)
     item = batch.items.get()

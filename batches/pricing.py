@@ -76,6 +76,11 @@ def of_batch(batch: Batch) -> Tool:
     return tool if batch.price_percent == 100 else _on(tool, Terms(percent=batch.price_percent))
 
 
+def percent_of(tool: Tool) -> int:
+    """The share of its own price that a tool costs as it was offered."""
+    return int(vars(tool).get("percent", 100))
+
+
 def off(owner: User | None, slug: str) -> str:
     """Why a tool is off for its owner, for people; empty where it is on."""
     theirs = terms(owner, slug)
@@ -113,6 +118,7 @@ def _on(tool: Tool, theirs: Terms) -> Tool:
         return [rule for rule in rules if rule["credits"] != usual]
 
     vars(other).update(
+        percent=percent,
         price_for=price_for,
         max_price=lambda settings: charged(tool.max_price(settings), percent),
         lowest_price=lambda: charged(tool.lowest_price(), percent),

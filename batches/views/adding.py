@@ -179,6 +179,7 @@ def _import(request: HttpRequest, tool: Tool, form: NewBatchForm) -> Batch:
             take=take,
             after=after,
             uid=uid,
+            shown_percent=form.cleaned_data["shown_percent"],
         )
         _have_delivered(batch, form)
         _empty_page(request, tool, form, first[:take], line=_last_line(lines, take - len(first)))
@@ -295,6 +296,7 @@ def _make_and_start(
             skip_invalid=True,
             refuse_clashes=not form.cleaned_data["sheet_skip"],
             sheet=form.sheet if any(row.fields for row in rows) else None,
+            shown_percent=form.cleaned_data["shown_percent"],
         )
         problems = [
             _problem(item, rows[item.position])

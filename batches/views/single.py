@@ -65,6 +65,7 @@ def _run(request: HttpRequest, tool: Tool, form: OneImageForm) -> HttpResponseBa
             row,
             settings=tool.clean(request.POST),
             reuse="anew" not in request.POST,
+            shown_percent=form.cleaned_data["shown_percent"],
         )
     except SettingsInvalid as invalid:
         form.add_error(None, _("A setting needs another value. It is marked below."))
@@ -207,7 +208,6 @@ def _changed(request: HttpRequest, tool: Tool, item: Item) -> TemplateResponse:
 def _look(request: HttpRequest, tool: Tool, item: Item) -> dict[str, Any]:
     """An image as the page and its polls show it."""
     results = list(item.results.order_by("position")) if item.state == ItemState.DONE else []
-    price = pricing.of_batch(item.batch).max_price(item.settings)
     poll_url = reverse("batches:single_poll", args=[tool.slug, item.uid])
     return {
         "tool": tool,
@@ -215,7 +215,8 @@ def _look(request: HttpRequest, tool: Tool, item: Item) -> dict[str, Any]:
         **looked_at(request, item, results),
         "live": item.state not in ENDED,
         "words": _words(item),
-        "price": price,
+        # Of another run: it would be a batch of its own, at today's price.
+        "price": tool.max_price(item.settings),
         "poll_url": f"{poll_url}?seen={_seen(item)}",
         "here_uid": str(item.uid),
     }
@@ -265,6 +266,7 @@ def _page(
         "unavailable": tool.unavailable_reason(),
         "usual_price": tool.max_price(tool.defaults()),
         "price_from": tool.lowest_price(),
+        "shown_percent": pricing.percent_of(tool),
         "price_rules": json.dumps(tool.price_rules()),
         "max_bytes": settings.IMAGE_MAX_BYTES,
         "max_megabytes": settings.IMAGE_MAX_BYTES // 2**20,

@@ -142,6 +142,7 @@ def _render(
         "price": price,
         "price_from": min([price, *(rule["credits"] for rule in tool.price_rules())]),
         "price_rules": json.dumps(tool.price_rules()),
+        "shown_percent": pricing.percent_of(tool),
         "unavailable": tool.unavailable_reason(),
         "off": pricing.off(whoever(request), tool.slug),
         "limit": limit_of(request),

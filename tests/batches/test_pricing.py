@@ -1,9 +1,11 @@
 """Tools on and off, and at which price, for whom: as staff says, without a deploy."""
 
+import io
 import json
 import math
 import re
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -19,11 +21,13 @@ from batches import (
     audit,
     dispatch,
     etags,
+    imports,
     lifecycle,
     pipeline,
     pricing,
     reconcile,
     serializers,
+    sheets,
 )
 from batches.models import Batch, Item, ToolRule
 from batches.sources.base import Row
@@ -245,6 +249,72 @@ def test_a_sample_goes_on_where_its_tool_is_off_but_not_with_other_settings(
     with pytest.raises(lifecycle.ToolUnavailable, match="Back on Monday"):
         lifecycle.approve(batch, settings={"style": "grey"})
     assert lifecycle.approve(batch).state == BatchState.RUNNING
+
+
+@pytest.mark.parametrize(("way", "field"), [("new", "uploads"), ("single", "upload")])
+def test_a_page_never_charges_more_than_it_has_shown(alice, client, valkey, way, field):
+    give(alice, 100)
+    client.force_login(alice)
+    address = reverse(f"batches:{way}", args=["fake"])
+    form = {field: str(make_original(alice).uid)}
+
+    def shown(page) -> dict[str, str]:
+        found = re.search(r'name="shown_percent" value="(\d+)"', page.content.decode())
+        return {**form, "shown_percent": found[1]}
+
+    before = shown(client.get(address))
+    alice.plan = Plan.objects.create(slug="dear", name="Dear")
+    alice.save()
+    dear = rule(250, plan=alice.plan)
+
+    refused = client.post(address, before)
+    assert refused.status_code == 422
+    assert "Fake costs more now than this page has shown: 5 credits" in refused.content.decode()
+    assert not Batch.objects.exists()
+    assert ledger.balance(alice).held == 0
+
+    dear.percent = 150
+    dear.save()
+    client.post(address, shown(refused))
+    assert ledger.balance(alice).held == 3, "less than was shown is no reason to ask"
+
+
+def test_a_long_sheet_is_not_begun_at_a_higher_price_than_was_shown(alice, client, monkeypatch):
+    monkeypatch.setattr(imports, "AT_ONCE", 1)
+    client.force_login(alice)
+    rule(250)
+    text = b"a\nhttps://a.example.com/1.png\nhttps://a.example.com/2.png\n"
+    sheet = sheets.keep(alice, io.BytesIO(text), "a.csv")
+    sheet.mapping = {"a": "url"}
+    sheet.save()
+    form = {"sheet": str(sheet.uid), "shown_percent": "100", "form_uid": str(uuid4())}
+    address = reverse("batches:new", args=["fake"])
+    assert client.post(address, form).status_code == 422
+    assert not Batch.objects.exists()
+    assert client.post(address, {**form, "shown_percent": "250"}).status_code == 302
+    assert Batch.objects.get().price_percent == 250
+
+
+def test_a_client_of_the_api_pays_no_more_than_it_says(member, valkey):
+    give(member, 100)
+    body = {"tool": "fake", "images": [{"upload": str(make_original(member).uid)}]}
+    body["max_credits"] = (
+        clients.with_key(member).get("/api/v1/tools/fake").json()["price"]["credits"]
+    )
+    rule(250)
+    answer = clients.with_key(member).post("/api/v1/batches", body, format="json").json()
+    assert answer["errors"][0]["code"] == "cap_exceeded", answer
+    assert (Batch.objects.count(), ledger.balance(member).held) == (0, 0)
+
+
+def test_another_run_of_an_image_is_offered_at_todays_price(alice, client, run_jobs, rings_at_once):
+    client.force_login(alice)
+    batch = lifecycle.start(make_batch(alice, 1, single=True))
+    run_jobs()
+    rule(250)
+    address = reverse("batches:single_poll", args=["fake", batch.items.get().uid])
+    page = client.get(address, headers={"HX-Request": "true"}).content.decode()
+    assert "<dd data-cost>5 credits</dd>" in page
 
 
 def test_preview_page_and_batch_of_a_sheet_agree_to_the_credit(member, client):
