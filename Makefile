@@ -12,10 +12,7 @@ export PYTHON
 unexport PYTHONDONTWRITEBYTECODE
 
 MANAGE = .venv/bin/python manage.py
-PYTEST = CHROMIUM="$$(scripts/browser)" .venv/bin/python -m pytest -ra -p tests.no_skips
-# Browsers and killed workers race with the clock of a busy machine. What fails there runs once
-# more, and the summary names it: a test that is wrong fails twice.
-AGAIN = --reruns 1 -raR
+PYTEST = CHROMIUM="$$(scripts/browser)" .venv/bin/python -m pytest -raR -p tests.no_skips
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -38,9 +35,9 @@ test: ## Run every test, on a PostgreSQL and a Valkey of their own; concurrency 
 	@scripts/setup
 	@scripts/browser --fetch >/dev/null
 	$(PYTEST) -n 2 --dist worksteal -m "not gpu and not worker and not chaos and not browser and not diffusion"
-	$(PYTEST) $(AGAIN) -n 2 --dist worksteal -m browser tests/browser
-	$(PYTEST) $(AGAIN) -n 2 --dist loadfile -m "(worker or chaos) and not browser" tests/worker tests/studio tests/browser
-	STUDIO_TEST_DATABASE=sqlite $(PYTEST) -m concurrency
+	$(PYTEST) -n 2 --dist worksteal -m browser tests/browser
+	$(PYTEST) -n 2 --dist loadfile -m "(worker or chaos) and not browser" tests/worker tests/studio tests/browser
+	STUDIO_TEST_DATABASE=sqlite $(PYTEST) -n 2 --dist loadfile -m concurrency
 	"$$(scripts/diffusion-environment)" -m pytest -ra -p tests.no_skips -m diffusion tests/engines
 
 check: setup ## Lint (Python, scripts, templates, Dockerfiles), types, import contracts, migrations, deployment settings, lock files

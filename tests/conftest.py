@@ -27,6 +27,9 @@ FOLDERS = {
 }
 """Where tests with a mark may be: `make test` looks for them nowhere else."""
 
+RACING = ("browser", "worker", "chaos")
+"""Marks of tests that race with the clock of a busy machine."""
+
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Refuse a marked test where `make test` would never look for it."""
@@ -40,7 +43,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)  # after pytest-django has put tests that commit last
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest tests, so that no process waits for them in the end."""
+    """Begin with the longest tests, so that no process waits for them in the end.
+
+    Tests that race run once more when they fail, and the summary names them: one that is wrong
+    fails twice.
+    """
+    for item in items:
+        if any(item.get_closest_marker(mark) for mark in RACING):
+            item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: getattr(item, "originalname", item.name) not in LONGEST)
 
 
