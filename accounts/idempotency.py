@@ -120,10 +120,10 @@ def forget(request: Request) -> None:
         _held(claim).delete()
 
 
-def prune(*, now: datetime | None = None) -> int:
-    """Forget answers that were kept for long enough; how many."""
-    old = IdempotencyKey.objects.filter(created_at__lte=(now or timezone.now()) - KEPT_FOR)
-    return old.delete()[0]
+def prune(*, now: datetime, dry_run: bool = False) -> int:
+    """Forget answers that were kept for long enough; how many. With `dry_run` just count them."""
+    old = IdempotencyKey.objects.filter(created_at__lte=now - KEPT_FOR)
+    return old.count() if dry_run else old.delete()[0]
 
 
 def _claim(request: Request, key: str) -> IdempotencyKey:

@@ -158,9 +158,11 @@ def take_out(owner: User, tool: str, started: Started, fields: Mapping[str, Sequ
         Draft.objects.filter(pk=draft.pk).update(fields=kept)
 
 
-def prune(*, now: datetime) -> int:
-    """Forget drafts that nobody has touched for long; returns how many."""
+def prune(*, now: datetime, dry_run: bool = False) -> int:
+    """Forget drafts that nobody has touched for long; returns how many. Or just count them."""
     old = Draft.objects.filter(updated_at__lt=now - KEPT_FOR)
+    if dry_run:
+        return old.count()
     removed = 0
     for pk in list(old.values_list("pk", flat=True)):
         with transaction.atomic():

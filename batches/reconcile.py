@@ -92,8 +92,8 @@ def _put_right(batch: Batch, found: Summary, *, now: datetime) -> None:
         dispatch.top_up(batch.pk, now=now)
 
 
-def sweep_orphans(*, now: datetime) -> int:
-    """Remove stored files that no row names; returns how many."""
+def sweep_orphans(*, now: datetime, dry_run: bool = False) -> int:
+    """Remove stored files that no row names; returns how many. With `dry_run` just count them."""
     removed = 0
     for alias, models in NAMED_BY.items():
         for keys in _chunks(storage.walk(alias, older_than=now - ORPHAN_AGE)):
@@ -101,7 +101,8 @@ def sweep_orphans(*, now: datetime) -> int:
             orphans = keys.difference(
                 *named, _on_their_way(keys), _of_sheets(keys), _of_deliveries(keys)
             )
-            storage.delete(alias, *orphans)
+            if not dry_run:
+                storage.delete(alias, *orphans)
             removed += len(orphans)
     return removed
 

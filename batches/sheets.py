@@ -171,9 +171,15 @@ def forget_unused(sheet: Sheet) -> bool:
     return True
 
 
-def remove_unused(*, now: datetime) -> int:
-    """Forget sheets that nothing has had for long; returns how many."""
+def remove_unused(*, now: datetime, dry_run: bool = False) -> int:
+    """Forget sheets that nothing has had for long; returns how many. With `dry_run` just count.
+
+    A page that nobody has touched for as long keeps no sheet then: it is forgotten first.
+    """
     old = Sheet.objects.filter(batches=None, updated_at__lt=now - KEPT_FOR)
+    if dry_run:
+        since = now - KEPT_FOR
+        return sum(not _is_on_a_page(sheet, touched_since=since) for sheet in list(old))
     return sum(forget_unused(sheet) for sheet in list(old))
 
 
@@ -185,6 +191,9 @@ def keys_of(uids: Iterable[UUID]) -> set[str]:
     return set(Sheet.objects.filter(uid__in=wanted).values_list("key", flat=True))
 
 
-def _is_on_a_page(sheet: Sheet) -> bool:
-    drafts = Draft.objects.filter(owner=sheet.owner_id).values_list("fields", flat=True)
-    return any(str(sheet.uid) in fields.get("sheet", ()) for fields in drafts)
+def _is_on_a_page(sheet: Sheet, *, touched_since: datetime | None = None) -> bool:
+    pages = Draft.objects.filter(owner=sheet.owner_id)
+    if touched_since is not None:
+        pages = pages.filter(updated_at__gte=touched_since)
+    typed = pages.values_list("fields", flat=True)
+    return any(str(sheet.uid) in fields.get("sheet", ()) for fields in typed)

@@ -230,9 +230,11 @@ def send_due(*, now: datetime) -> int:
     return len(claimed)
 
 
-def prune(*, now: datetime) -> int:
-    """Forget messages that have been over for long; returns how many."""
+def prune(*, now: datetime, dry_run: bool = False) -> int:
+    """Forget messages that have been over for long; returns how many. Or just count them."""
     old = WebhookMessage.objects.filter(finished_at__lt=now - KEPT_FOR)
+    if dry_run:
+        return old.count()
     removed, _by_model = old.delete()
     return removed
 

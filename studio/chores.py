@@ -97,15 +97,15 @@ def _prune_uploads(*, now: datetime, dry_run: bool) -> Outcome:
     )
 
 
-def _tidy_up(*, now: datetime) -> Outcome:
-    pages = drafts.prune(now=now)
-    tables = sheets.remove_unused(now=now)
-    told = webhooks.prune(now=now)
-    answers = idempotency.prune()
-    orphans = sweep_orphans(now=now)
+def _tidy_up(*, now: datetime, dry_run: bool) -> Outcome:
+    pages = drafts.prune(now=now, dry_run=dry_run)
+    tables = sheets.remove_unused(now=now, dry_run=dry_run)
+    told = webhooks.prune(now=now, dry_run=dry_run)
+    answers = idempotency.prune(now=now, dry_run=dry_run)
+    orphans = sweep_orphans(now=now, dry_run=dry_run)
     return Outcome(
-        f"forgot {pages} unstarted pages, {tables} spreadsheets, {told} webhook messages, "
-        f"{answers} answered requests, {orphans} files that nothing names"
+        f"{_would(dry_run, 'forgotten')} {pages} unstarted pages, {tables} spreadsheets, "
+        f"{told} webhook messages, {answers} answered requests, {orphans} files that nothing names"
     )
 
 
@@ -173,7 +173,7 @@ CHORES: Mapping[str, Chore] = {
     "pruneuploads": Chore(
         _prune_uploads, "Delete uploads that nobody has used, and old files of deliveries.", True
     ),
-    "tidyup": Chore(_tidy_up, "Forget pages, sheets, messages and files that nobody has."),
+    "tidyup": Chore(_tidy_up, "Forget pages, sheets, messages and files that nobody has.", True),
     "tellbalances": Chore(_tell_balances, "Tell who wants it that few credits are left."),
     "checkledger": Chore(
         _check_ledger, "Recompute the whole ledger; end with 1 on any disagreement."

@@ -1,18 +1,29 @@
 """What the clock calls: one line each, an exit code that means something, and never twice."""
 
 import io
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
+from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from accounts.models import Plan
-from batches import dispatch, storage, uploads
-from batches.models import Asset, Delivery, Draft, DraftImage, Original, Result
+from accounts.models import IdempotencyKey, Plan
+from batches import dispatch, sheets, storage, uploads
+from batches.models import (
+    Asset,
+    Delivery,
+    Draft,
+    DraftImage,
+    Original,
+    Result,
+    Sheet,
+    WebhookMessage,
+)
 from batches.states import ItemState
 from credits import ledger
 from credits.models import CreditAccount, Grant, LedgerEntry
@@ -71,6 +82,14 @@ def full_site(alice, fake_tool):
         batch=batch, to="xlsx", state="finished", key=f"{batch.uid}/old.xlsx", bytes=1,
         filename="a.xlsx", finished_at=old,
     )  # fmt: skip
+    sheet = sheets.keep(alice, io.BytesIO(b"a,b"), "a.csv")
+    page = Draft.objects.create(owner=alice, tool="upscale", fields={"sheet": [str(sheet.uid)]})
+    Draft.objects.filter(pk=page.pk).update(updated_at=old)
+    Sheet.objects.update(updated_at=old)
+    WebhookMessage.objects.create(owner=alice, event="batch.finished", payload={}, finished_at=old)
+    IdempotencyKey.objects.create(user=alice, key="k", request_hash="", created_at=old)
+    storage.save(storage.RESULTS, "nobody/has.png", b"me")
+    os.utime(storages[storage.RESULTS].path("nobody/has.png"), (old.timestamp(),) * 2)
     for number, trashed_at in enumerate([None, timezone.now(), old]):
         key = f"library/{number}.png"
         storage.save(storage.RESULTS, key, b"png")
@@ -83,7 +102,9 @@ def full_site(alice, fake_tool):
 
 def rows() -> dict[str, int]:
     models = [Original, Asset, Grant, LedgerEntry, Delivery, Result]
+    models += [Draft, Sheet, WebhookMessage, IdempotencyKey]
     found = {model.__name__: model.objects.count() for model in models}
+    found["stored"] = len(list(storage.walk(storage.RESULTS, older_than=timezone.now())))
     return found | {"files": Delivery.objects.exclude(key="").count()}
 
 
