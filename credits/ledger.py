@@ -499,6 +499,21 @@ def moved(*, since: datetime, until: datetime, user: User | None = None) -> tupl
     return -captured, grants.aggregate(sum=Sum("available_delta", default=0))["sum"]
 
 
+def captured_by_reference(
+    *, since: datetime, until: datetime, user: User | None = None
+) -> Iterator[tuple[str, str, int, int]]:
+    """What was captured in this time: owner's address, reference, how many items, credits."""
+    lines = LedgerEntry.objects.filter(
+        kind=EntryKind.CAPTURE, created_at__gte=since, created_at__lt=until
+    )
+    if user is not None:
+        lines = lines.filter(account__owner=user)
+    groups = lines.order_by().values_list("account__owner__email", "reference")
+    sums = groups.annotate(_items=Count("pk"), _credits=-Sum("held_delta"))
+    for email, reference, items, captured in sums.iterator():
+        yield email, reference, items, int(captured)
+
+
 def held_by_all() -> int:
     """Credits that are on hold, of all accounts."""
     return int(CreditAccount.objects.aggregate(n=Sum("held", default=0))["n"])

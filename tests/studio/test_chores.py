@@ -13,12 +13,14 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import IdempotencyKey, Plan
-from batches import dispatch, sheets, storage, uploads
+from batches import dispatch, lifecycle, pipeline, sheets, storage, uploads
 from batches.models import (
     Asset,
+    Batch,
     Delivery,
     Draft,
     DraftImage,
+    Item,
     Original,
     Result,
     Sheet,
@@ -30,7 +32,7 @@ from credits.models import CreditAccount, Grant, LedgerEntry
 from studio import schedule
 from studio.chores import CHORES
 from studio.models import ScheduledRun
-from tests.factories import bare_batch, bare_item, done_batch, make_original
+from tests.factories import bare_batch, bare_item, done_batch, make_batch, make_original
 
 LONG_AGO = timedelta(days=400)
 REHEARSED = [name for name, chore in CHORES.items() if chore.can_rehearse]
@@ -226,6 +228,33 @@ def test_usage_is_summed_up_by_person_and_tool_and_no_cell_is_a_formula(
     _code, out, _err = run("reportusage", "--user", "Alice@example.com")
     assert "for 1 people" in out
     assert run("reportusage", "--user", "nobody@example.com")[0] == 2
+
+
+def test_usage_of_batches_that_were_deleted_since_is_in_the_table_all_the_same(
+    alice, bob, fake_tool, tmp_path, valkey
+):
+    kept, *gone = (
+        lifecycle.start(make_batch(owner, count))
+        for owner, count in [(alice, 1), (alice, 2), (bob, 3)]
+    )
+    for pk in Item.objects.values_list("pk", flat=True):
+        pipeline.run(pk)
+    for batch in gone:
+        lifecycle.delete(batch)
+    assert Batch.objects.get() == kept
+
+    file = tmp_path / "usage.csv"
+    _code, out, _err = run("reportusage", "--csv", str(file))
+    assert file.read_text().splitlines() == [
+        "owner,tool,done,failed,credits",
+        "alice@example.com,(deleted),2,0,4",
+        "alice@example.com,fake,1,0,2",
+        "bob@example.com,(deleted),3,0,6",
+    ]
+    assert "6 images done and 0 failed for 2 people, 12 credits used" in out
+    _code, out, _err = run("reportusage", "--user", "bob@example.com")
+    assert "3 images done and 0 failed for 1 people, 6 credits used" in out
+    assert "0 images done" in run("reportusage", "--until", "2026-01-01")[1]
 
 
 @pytest.mark.concurrency
