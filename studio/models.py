@@ -14,6 +14,8 @@ class ScheduledRun(models.Model):
     """Nothing while it runs, or where whoever ran it was killed."""
     is_well = models.BooleanField(_("well"), null=True)
     line = models.TextField(_("what it said"), blank=True)
+    told = models.JSONField(default=list, db_default=[], editable=False)
+    """Digests of what it has found broken and the site's operators know: see `studio.findings`."""
 
     class Meta:
         verbose_name = _("scheduled run")

@@ -5,12 +5,13 @@ somebody does. Two schedulers, on two hosts, run a chore once: they claim it by 
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from croniter import croniter
 from django.utils import timezone
 
+from studio import findings
 from studio.chores import CHORES, sentence
 from studio.models import ScheduledRun
 
@@ -66,15 +67,18 @@ def _run(name: str, *, now: datetime) -> bool:
     if not mine.update(begun_at=now, ended_at=None, is_well=None, line=""):
         return False  # the other scheduler was faster
     chore = CHORES[name]
+    wrong: Sequence[str] = ()
     try:
         outcome = chore.run(now=now, **({"dry_run": False} if chore.can_rehearse else {}))
-        line, is_well = sentence(outcome), not outcome.wrong
+        line, is_well, wrong = sentence(outcome), not outcome.wrong, outcome.wrong
         if outcome.wrong:
             log.error("%s: %s %s", name, line, " ".join(outcome.wrong[:20]))
     except Exception as problem:
         log.exception("%s failed", name)
         line, is_well = f"It failed: {type(problem).__name__}: {problem}", False
+        wrong = [line]
     ScheduledRun.objects.filter(name=name, begun_at=now).update(
         ended_at=timezone.now(), is_well=is_well, line=line[:LATEST_LINE]
     )
+    findings.tell(seen, wrong)
     return True

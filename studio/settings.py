@@ -128,6 +128,8 @@ else:
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("STUDIO_MAIL_FROM", default="Studio <studio@localhost>")
 MAIL_REPLY_TO = env.str("STUDIO_MAIL_REPLY_TO", default="")
+# Not Django's ADMINS: to those it mails every error, with what the request held.
+OPERATORS = env.list("STUDIO_OPERATORS", default=[])
 
 # --- Database -------------------------------------------------------------------------
 if url := env.str("DATABASE_URL", default=""):

@@ -29,7 +29,7 @@ from batches.models import (
 from batches.states import ItemState
 from credits import ledger
 from credits.models import CreditAccount, Grant, LedgerEntry
-from studio import schedule
+from studio import findings, schedule
 from studio.chores import CHORES
 from studio.models import ScheduledRun
 from tests.factories import bare_batch, bare_item, done_batch, make_batch, make_original
@@ -380,3 +380,60 @@ def test_two_schedulers_run_a_chore_once(alice, valkey):
     for thread in threads:
         thread.join()
     assert sorted(ran) == sorted(schedule.TABLE)
+
+
+# --- Who is told ------------------------------------------------------------------------
+
+
+def test_what_the_schedule_finds_broken_is_mailed_once_until_it_is_mended(
+    alice, bob, valkey, settings, mailoutbox
+):
+    settings.OPERATORS = ["ops@example.com", "night@example.com"]
+    day = datetime(2026, 11, 27, 3, tzinfo=UTC)
+
+    def told(days: int) -> list[str]:
+        del mailoutbox[:]
+        assert "checkledger" in schedule.run_due(now=day + timedelta(days=days))
+        return [mail.body for mail in mailoutbox]
+
+    def available(owner, credit: int) -> None:
+        CreditAccount.objects.filter(owner=owner).update(available=credit)
+
+    for owner in (alice, bob):
+        ledger.account_for(owner)
+    before = {owner: ledger.balance(owner).available for owner in (alice, bob)}
+    assert told(0) == []
+    available(alice, 7000)
+    one, _other = told(1)
+    assert [mail.to for mail in mailoutbox] == [["ops@example.com"], ["night@example.com"]]
+    assert "7000" in one
+    assert "/admin/studio/scheduledrun/" in one
+    assert told(2) == [], "they know"
+    available(bob, 8000)
+    assert ["8000" in body and "7000" not in body for body in told(3)] == [True, True]
+    available(alice, before[alice])
+    assert told(4) == []
+    available(alice, 7000)
+    assert "7000" in told(5)[0], "it broke again"
+
+
+def test_a_finding_is_told_later_where_no_mail_could_be_sent(alice, valkey, settings, mailoutbox):
+    settings.OPERATORS = ["ops@example.com"]
+    run_ = ScheduledRun.objects.create(name="checkstorage")
+    backend = settings.EMAIL_BACKEND
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    assert findings.tell(run_, ["result 1: the file is missing."]) == 0
+    settings.EMAIL_BACKEND = backend
+    run_.refresh_from_db()
+    assert findings.tell(run_, ["result 1: the file is missing."]) == 1
+
+
+def test_a_mail_lists_the_first_findings_and_says_how_many_more(db, settings, mailoutbox):
+    settings.OPERATORS = ["ops@example.com"]
+    run_ = ScheduledRun.objects.create(name="checkstorage")
+    assert findings.tell(run_, [f"result {n}: gone." for n in range(25)]) == 25
+    [mail] = mailoutbox
+    assert mail.subject == "checkstorage found 25 things that must not be"
+    assert mail.body.count(": gone.") == findings.LISTED
+    assert "and 5 more; run the command by hand to see them." in mail.body
