@@ -46,6 +46,9 @@ from batches.states import ItemState
 from credits import ledger
 from tools.base import SettingsInvalid
 
+LONGEST_ID = 18
+"""Digits of a row's number that no database finds too large."""
+
 
 class CappedPaginator(Paginator):
     """Counts so far and no further: nobody turns to page 200, and a million rows take a while."""
@@ -391,8 +394,11 @@ class ItemAdmin(ReadOnlyAdmin):
     list_filter = ("state", ("changed_at", BetweenFilter))
     list_filter_submit = True
     actions = ("requeue",)
-    search_fields = ("name", "source_url", "error_code")
-    search_help_text = _("Name, address, error code, or the id of an image or a batch")
+    search_fields = ("name",)
+    search_help_text = _(
+        "How its name begins (upper and lower case count), or a whole id: of an image, of a batch, "
+        "or the trace of a log line"
+    )
     fields = (
         "uid", "batch", "pictures", "name", "state", "error", "error_code", "error_params",
         "attempts", "position", "external_id", "source_url", "settings", "changed_at", "attempt",
@@ -497,12 +503,26 @@ class ItemAdmin(ReadOnlyAdmin):
         return format_html('<table class="studio-attempts">{}{}</table>', head, body)
 
     def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Item], search_term: str
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        queryset: QuerySet[Item],
+        search_term: str,
     ) -> tuple[QuerySet[Item], bool]:
-        """An id is looked up by itself, of an image or a batch."""
-        if uid := _uuid(search_term):
-            return queryset.filter(Q(uid=uid) | Q(batch__uid=uid)), False
-        return super().get_search_results(request, queryset, search_term)
+        """Only what an index answers, however many items there are: ids, and names from the left.
+
+        The trace of a log line is several ids, with slashes between them: the narrowest counts.
+        """
+        term = search_term.strip(" []")
+        if not term:
+            return queryset, False
+        if uids := [uid for part in term.split("/") if (uid := _uuid(part))]:
+            batches = list(Batch.objects.filter(uid__in=uids).values_list("pk", flat=True))
+            own = queryset.filter(uid__in=uids)
+            return own if own.exists() else queryset.filter(batch__in=batches), False
+        wanted = Item.named_like(term)
+        if term.isdecimal() and len(term) <= LONGEST_ID:
+            wanted |= Q(pk=int(term))
+        return queryset.filter(wanted), False
 
     @admin.display(description=_("error"))
     def error(self, item: Item) -> str:

@@ -1,11 +1,12 @@
 """What work is made of: originals, batches, items, results. Verbs live in `batches.lifecycle`."""
 
 import json
+import sys
 import uuid
 from typing import Any, Self
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -279,7 +280,7 @@ class Item(models.Model):
     objects = ItemQuerySet.as_manager()
 
     class Meta:
-        """The indexes answer the workers' and the scheduler's questions, and only those."""
+        """The indexes answer questions of workers, scheduler and staff, and only those."""
 
         constraints = [
             models.UniqueConstraint(fields=["batch", "position"], name="one_item_per_position"),
@@ -306,10 +307,23 @@ class Item(models.Model):
                 condition=Q(state="failed"),
                 name="item_by_failure",
             ),
+            # Staff's: whose name begins like this? PostgreSQL needs to be told; SQLite does not.
+            models.Index(fields=["name"], opclasses=["varchar_pattern_ops"], name="item_by_name"),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @staticmethod
+    def named_like(beginning: str) -> Q:
+        """Items whose names begin so, case and all, as the index of names can be asked.
+
+        SQLite's LIKE knows no case and so uses no index: there it is asked for all names between
+        the beginning itself and the last that begins so.
+        """
+        if connection.vendor == "sqlite":
+            return Q(name__gte=beginning, name__lt=beginning + chr(sys.maxunicode))
+        return Q(name__startswith=beginning)
 
     @property
     def is_stored(self) -> bool:

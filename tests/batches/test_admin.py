@@ -2,8 +2,11 @@
 
 import re
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
+from django.contrib.admin import site
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -124,6 +127,38 @@ def test_a_batch_is_found_by_its_id(admin_pages, alice, address):
     found = admin_pages.get(address, {"q": str(wanted.uid)}).context["cl"].result_list
 
     assert [getattr(row, "batch", row) for row in found] == [wanted]
+
+
+def test_an_image_is_found_by_any_of_its_ids_and_by_how_its_name_begins(admin_pages, alice):
+    batch = bare_batch(alice)
+    for position, name in enumerate(["Mug_1%.png", "mug_1%.png", "a Mug_1%.png"]):
+        item = bare_item(batch, position=position)
+        Item.objects.filter(pk=item.pk).update(name=name)
+    wanted = batch.items.get(position=0)
+    trace = f"[{uuid4()}/{alice.uid}/{batch.uid}/{wanted.uid}]"
+
+    for term in (str(wanted.pk), str(wanted.uid), trace, "Mug_1%", " Mug"):
+        found = admin_pages.get(ITEMS, {"q": term}).context["cl"].result_list
+        assert list(found) == [wanted], term
+    found = admin_pages.get(ITEMS, {"q": trace.rpartition("/")[0]}).context["cl"].result_list
+    assert {item.batch for item in found} == {batch}
+    for term in ("ug_1", "Mugs", "9" * 30):
+        assert not admin_pages.get(ITEMS, {"q": term}).context["cl"].result_list
+
+
+def test_a_search_for_images_asks_an_index_however_many_there_are(admin_pages, alice):
+    batch = bare_batch(alice)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    for term, index in {
+        "Mug": "item_by_name",
+        "12": "item_by_name",
+        str(batch.uid): "batch",
+    }.items():
+        rows, _twice = site._registry[Item].get_search_results(None, Item.objects.all(), term)
+        plan = rows.order_by().explain()
+        assert "Seq Scan" not in plan, plan
+        assert index in plan, plan
 
 
 def test_words_are_looked_for_in_names_and_addresses(admin_pages, alice, bob):
