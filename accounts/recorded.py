@@ -10,12 +10,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import urlencode
-from unfold.admin import ModelAdmin
 
 from accounts import trail
+from accounts.lists import DiscreetAdmin
 
 
-class RecordedAdmin(ModelAdmin):
+class RecordedAdmin(DiscreetAdmin):
     """Adding, changing and deleting are noted with before and after, in the same transaction.
 
     Our own record is the only one: Django's is not written, and the history of a row leads there.

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.widgets import (
     UnfoldAdminDateWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -26,7 +26,7 @@ from unfold.widgets import (
 )
 
 from accounts import trail
-from accounts.lists import BetweenFilter, CappedPaginator
+from accounts.lists import BetweenFilter, CappedPaginator, DiscreetAdmin
 from accounts.recorded import RecordedAdmin
 from credits import ledger, promos
 from credits.models import (
@@ -45,7 +45,7 @@ SHOWN_USES = 50
 """Of a promo code, on its page."""
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(DiscreetAdmin):
     """Lists and pages that change nothing, whoever looks."""
 
     ordering = ("-pk",)

@@ -4,13 +4,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 
+from accounts.lists import DiscreetAdmin
 from studio.models import ScheduledRun
 
 
 @admin.register(ScheduledRun)
-class ScheduledRunAdmin(ModelAdmin):
+class ScheduledRunAdmin(DiscreetAdmin):
     """Each chore's last run. The schedule writes here, and nobody else."""
 
     list_display = ("name", "is_well", "begun_at", "ended_at", "line")

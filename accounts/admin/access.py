@@ -8,10 +8,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
-from unfold.admin import ModelAdmin
 
 from accounts import trail
-from accounts.lists import CappedPaginator
+from accounts.lists import CappedPaginator, DiscreetAdmin
 from accounts.models import ApiKey, Connection
 from accounts.recorded import RecordedAdmin
 
@@ -37,7 +36,7 @@ class IsOpen(admin.SimpleListFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ModelAdmin):
+class ApiKeyAdmin(DiscreetAdmin):
     """See which keys there are and take them away. Keys are made by their owners."""
 
     list_display = ("name", "prefix", "user", "allowed", "created_at", "last_used_at", "revoked_at")

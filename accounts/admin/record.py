@@ -9,10 +9,9 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
 
-from accounts.lists import BetweenFilter, CappedPaginator
+from accounts.lists import BetweenFilter, CappedPaginator, DiscreetAdmin
 from accounts.models import StaffAction, User
 
 OFFERED_OF = 10_000
@@ -72,7 +71,7 @@ class ByActor(DropdownFilter):
 
 
 @admin.register(StaffAction)
-class StaffActionAdmin(ModelAdmin):
+class StaffActionAdmin(DiscreetAdmin):
     """What staff did. Nobody adds, changes or deletes anything here."""
 
     list_display = (

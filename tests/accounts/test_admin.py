@@ -131,3 +131,22 @@ def test_a_connection_is_shown_without_its_secret_and_may_be_cut_off(admin, alic
     assert admin.get(reverse("admin:accounts_connection_add")).status_code == 403
     admin.post(reverse("admin:accounts_connection_delete", args=[connection.pk]), {"post": "yes"})
     assert not Connection.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "accounts_connection_changelist?sealed_secret__startswith=g",
+        "accounts_connection_changelist?owner__password__startswith=p",
+        "accounts_apikey_changelist?digest__startswith=0",
+        "accounts_user_changelist?password__startswith=p",
+        "auth_group_changelist?user__password__startswith=p",
+    ],
+)
+def test_no_list_can_be_asked_letter_by_letter_about_a_secret(client, staff, address):
+    client.force_login(staff)
+    name, query = address.split("?")
+
+    answer = client.get(f"{reverse(f'admin:{name}')}?{query}")
+
+    assert answer.status_code == 400
