@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import User
 from credits import ledger, references
-from credits.models import EntryKind, Grant, GrantKind, LedgerEntry
+from credits.models import EntryKind, Grant, GrantKind, Hold, LedgerEntry
 
 LINES_PER_PAGE = 25
 ENTRIES_PER_PAGE = 100
@@ -65,6 +65,16 @@ class Line:
     back: int
 
 
+@dataclass(frozen=True)
+class Moved:
+    """Entries of one kind about one piece of work: how many, and what they moved in all."""
+
+    name: str
+    count: int
+    available: int
+    held: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Day:
     """One bar of the chart. `height` is of 100, and at least 2 for a day with any use."""
@@ -97,6 +107,26 @@ def entries_of(user: User, reference: str, *, page: str | int | None) -> Page:
     """Each single entry of one piece of work, newest first."""
     own = ledger.entries(user).filter(reference=reference).order_by("-pk")
     return Paginator(own, ENTRIES_PER_PAGE).get_page(page)
+
+
+def entries_about(reference: str) -> QuerySet[LedgerEntry]:
+    """Everybody's entries of one piece of work, for staff, newest first.
+
+    Asked of its holds, which an index finds: what it moved hangs on one, refunds included.
+    """
+    held = Hold.objects.filter(reference=reference)
+    return LedgerEntry.objects.filter(hold__in=held.values("pk")).order_by("-pk")
+
+
+def moved_by(reference: str) -> list[Moved]:
+    """What one piece of work moved, a line for each kind, in the order of `KINDS`."""
+    sums = entries_about(reference).order_by().values("kind")
+    rows = sums.annotate(n=Count("pk"), available=Sum("available_delta"), held=Sum("held_delta"))
+    order = list(KINDS)
+    return [
+        Moved(str(KINDS[EntryKind(row["kind"])]), row["n"], row["available"], row["held"])
+        for row in sorted(rows, key=lambda row: order.index(EntryKind(row["kind"])))
+    ]
 
 
 def kind_of(entry: LedgerEntry) -> str:

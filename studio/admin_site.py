@@ -116,6 +116,7 @@ NAVIGATION: list[tuple[Any, list[Entry]]] = [
             Entry.of(_("Library"), "photo_library", "batches.asset"),
             Entry.of(_("Deliveries"), "local_shipping", "batches.delivery"),
             Entry.of(_("Webhooks"), "webhook", "batches.webhookendpoint"),
+            Entry.of(_("Webhook messages"), "forward_to_inbox", "batches.webhookmessage"),
             Entry.of(_("Recurring"), "event_repeat", "batches.recurring"),
         ],
     ),

@@ -7,7 +7,10 @@ and a page that lists places needs none of them.
 from functools import cache
 from importlib import import_module
 
+from django.utils.translation import gettext_lazy as _
+
 from batches.exports.base import EachExporter, FileExporter, RowsExporter
+from batches.models import Delivery
 
 Exporter = EachExporter | FileExporter | RowsExporter
 
@@ -25,6 +28,17 @@ _EXPORTERS = {
 
 PLACES = (*_EXPORTERS, ARCHIVE)
 
+NAMES = {
+    "library": _("Library"),
+    "sirv": _("Sirv"),
+    "s3": _("S3"),
+    "google_sheet": _("Google Sheet"),
+    "xlsx": _("Excel file"),
+    "csv": _("CSV file"),
+    "zip": _("ZIP file"),
+}
+"""As people know the places."""
+
 
 class UnknownPlace(Exception):
     """This site takes results to no place of this name."""
@@ -38,3 +52,9 @@ def get(slug: str) -> Exporter:
     module, name = _EXPORTERS[slug]
     exporter: Exporter = getattr(import_module(module), name)()
     return exporter
+
+
+def place_of(delivery: Delivery) -> str:
+    """Where it goes, in words: with the account's name where it goes to one."""
+    kind = str(NAMES.get(delivery.to, delivery.to))
+    return f"{delivery.connection.name} ({kind})" if delivery.connection else kind

@@ -3,6 +3,7 @@
 import json
 import uuid
 from typing import Self
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import models
@@ -85,7 +86,8 @@ class WebhookEndpoint(Signing):
     objects = WebhookEndpointQuerySet.as_manager()
 
     def __str__(self) -> str:
-        return self.url
+        """Its host alone: what stands behind it may be a secret of its owner's."""
+        return urlsplit(self.url).hostname or str(self.uid)
 
 
 class WebhookMessage(models.Model):

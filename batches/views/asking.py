@@ -18,7 +18,7 @@ from django_htmx.middleware import HtmxDetails
 from accounts.models import User
 from batches import pricing
 from batches.models import Batch
-from tools import registry
+from tools import registry, words
 from tools.base import Tool
 
 View = Callable[..., HttpResponseBase]
@@ -99,10 +99,7 @@ def whoever(request: HttpRequest) -> User | None:
 
 def tool_name(batch: Batch) -> str:
     """The name of the batch's tool; its slug when the tool is gone."""
-    try:
-        return str(registry.get(batch.tool).name)
-    except registry.UnknownTool:
-        return batch.tool
+    return words.name_of(batch.tool)
 
 
 def batch_or_404(request: HttpRequest, uid: UUID) -> Batch:

@@ -19,8 +19,8 @@ from batches.models import Asset, Batch, Item, Result
 from batches.views import shelves
 from batches.views.asking import htmx_of, signed_in, tool_name, user_of
 from batches.views.files import THUMBNAIL
-from batches.views.looks import settings_used
 from batches.views.shelves import Wish
+from tools.words import settings_used
 
 
 @require_GET

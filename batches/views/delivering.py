@@ -13,7 +13,6 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 from rest_framework.serializers import ValidationError
 
@@ -29,15 +28,6 @@ PER_PAGE = 50
 MOST_SHOWN = 20
 """Deliveries that a batch's page lists."""
 
-NAMES = {
-    "library": gettext_lazy("Library"),
-    "sirv": gettext_lazy("Sirv"),
-    "s3": gettext_lazy("S3"),
-    "google_sheet": gettext_lazy("Google Sheet"),
-    "xlsx": gettext_lazy("Excel file"),
-    "csv": gettext_lazy("CSV file"),
-    "zip": gettext_lazy("ZIP file"),
-}
 ACCOUNT = "account:"
 """Begins the choice of a connected account in a form; its uid follows."""
 
@@ -53,9 +43,7 @@ class Shown:
     @property
     def name(self) -> str:
         """Where it goes, as people know the place."""
-        kind = NAMES.get(self.delivery.to, self.delivery.to)
-        account = self.delivery.connection
-        return f"{account.name} ({kind})" if account else str(kind)
+        return registry.place_of(self.delivery)
 
     @property
     def folder(self) -> str:
@@ -218,7 +206,7 @@ def places(owner: User, batch: Batch | None = None) -> dict[str, Any]:
     accounts = Connection.objects.visible_to(owner).order_by("kind", "name")
     return {
         "accounts": [(f"{ACCOUNT}{account.uid}", account) for account in accounts],
-        "file_places": [(slug, NAMES[slug]) for slug in files],
+        "file_places": [(slug, registry.NAMES[slug]) for slug in files],
         "conflicts": remote.CONFLICTS,
     }
 

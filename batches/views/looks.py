@@ -14,7 +14,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from rest_framework.serializers import Field
 
 from accounts import plans
 from accounts.models import User
@@ -25,7 +24,8 @@ from batches.views import wording
 from batches.views.asking import tool_name, user_of, whole_number
 from credits import ledger
 from tools import registry
-from tools.base import ImageSetting, Tool
+from tools.base import Tool
+from tools.words import settings_used
 
 CARDS_PER_PAGE = 100
 MOST_STRETCHES = 15
@@ -456,34 +456,6 @@ def tool_of(batch: Batch) -> Tool | None:
         return pricing.of_batch(batch)
     except registry.UnknownTool:
         return None
-
-
-def settings_used(slug: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Label and value of each setting; as they were stored when the tool is gone."""
-    try:
-        fields = registry.get(slug).Settings().fields
-    except registry.UnknownTool:
-        return [(name, str(value)) for name, value in settings.items()]
-    shown = []
-    for name, value in settings.items():
-        if value in (None, "") or name not in fields:
-            continue
-        shown.append((str(fields[name].label), _value_in_words(fields[name], value)))
-    return shown
-
-
-def _value_in_words(field: Field[Any, Any, Any, Any], value: Any) -> str:
-    """A setting's value as its form names it: a choice, a swatch, yes or no."""
-    if isinstance(value, bool):
-        return _("Yes") if value else _("No")
-    named = {
-        **getattr(field, "choices", {}),
-        **dict(field.style.get("swatches", ())),
-        **dict(field.style.get("choices", ())),
-    }
-    if isinstance(field, ImageSetting) and value not in named and field.reference(value):
-        return _("A picture of yours") if not value.startswith("http") else str(value)
-    return str(named.get(value, value))
 
 
 def looked_at(request: HttpRequest, item: Item, results: Sequence[Result]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts import lists
 from accounts.models import StaffAction
-from batches import admin as batches_admin
 from batches import audit, failures, lifecycle
 from batches.models import Batch, Item
 from batches.states import BatchState, ItemState
@@ -370,7 +370,7 @@ def test_an_item_lists_what_was_tried_before(admin_pages, alice):
     page = admin_pages.get(reverse("admin:batches_item_change", args=[item.pk])).content.decode()
 
     assert "There is nothing at this address (404)." in page
-    assert "2026-11-26 10:00:01" in page
+    assert "10:00:01" in page
 
 
 def test_failures_of_a_day_are_counted_by_their_reason(admin_pages, alice):
@@ -397,12 +397,12 @@ def test_failures_of_a_day_are_counted_by_their_reason(admin_pages, alice):
 def test_a_long_list_is_counted_so_far_and_no_further(
     admin_pages, alice, monkeypatch, django_assert_num_queries
 ):
-    monkeypatch.setattr(batches_admin.CappedPaginator, "MOST", 7)
+    monkeypatch.setattr(lists, "COUNTED", 7)
     batch = bare_batch(alice)
     for position in range(5):
         bare_item(batch, position=position)
     assert admin_pages.get(ITEMS).context["cl"].result_count == 5
-    with django_assert_num_queries(4) as few:
+    with django_assert_num_queries(5) as few:
         admin_pages.get(ITEMS)
     for position in range(5, 12):
         bare_item(batch, position=position)
