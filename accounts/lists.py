@@ -3,9 +3,11 @@
 from datetime import datetime, time, timedelta
 from typing import Any
 
+from django.contrib import admin
+from django.core.exceptions import BadRequest
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_time
 from django.utils.functional import cached_property
@@ -19,17 +21,25 @@ COUNTED = 10_000
 
 
 class DiscreetAdmin(ModelAdmin):
-    """Pages whose lists can't be asked about secrets.
+    """Pages whose lists can't be asked about secrets, and count nothing without a bound.
 
     Django lets the address of a list compare any column, also of a row that it belongs to: asked
     letter by letter, `?owner__password__startswith=` would tell a column that no page shows.
     """
+
+    show_facets = admin.ShowFacets.NEVER  # a count for each choice, however large the table
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """No, for columns that are named like a secret."""
         if any(word in lookup for word in SECRETS):
             return False
         return bool(super().lookup_allowed(lookup, value, request))
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The list; what no column can hold is a bad question and no fault of ours."""
+        if any("\0" in value for value in request.GET.values()):
+            raise BadRequest("A list was asked about a null character.")
+        return super().changelist_view(request, *args, **kwargs)
 
 
 class CappedPaginator(Paginator):

@@ -104,7 +104,7 @@ class StaffActionAdmin(DiscreetAdmin):
         search_term: str,
     ) -> tuple[QuerySet[StaffAction], bool]:
         """Whole ids and addresses, so that indexes answer however long the record is."""
-        word = search_term.strip().replace("\0", "")
+        word = search_term.strip()
         if not word:
             return queryset, False
         exact = Q(target_id=word) | Q(request_id=word) | Q(actor_email=word.lower())

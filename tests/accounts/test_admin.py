@@ -150,3 +150,12 @@ def test_no_list_can_be_asked_letter_by_letter_about_a_secret(client, staff, add
     answer = client.get(f"{reverse(f'admin:{name}')}?{query}")
 
     assert answer.status_code == 400
+
+
+def test_a_list_takes_no_null_character_and_counts_no_choices(admin, alice):
+    address = reverse("admin:accounts_connection_changelist")
+
+    assert admin.get(address, {"kind__exact": "s3\0"}).status_code == 400
+    assert admin.get(address, {"q": "\0"}).status_code == 400
+    counted = admin.get(address, {"_facets": "True"}).context["cl"]
+    assert not counted.add_facets
