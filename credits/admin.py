@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, time, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from django import forms
 from django.contrib import admin
@@ -13,7 +14,7 @@ from django.db import transaction
 from django.db.models import F, QuerySet, Sum
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
@@ -31,6 +32,7 @@ from accounts.recorded import RecordedAdmin
 from credits import ledger, promos
 from credits.models import (
     CreditAccount,
+    EntryKind,
     Grant,
     GrantKind,
     Hold,
@@ -48,6 +50,7 @@ SHOWN_USES = 50
 class ReadOnlyAdmin(DiscreetAdmin):
     """Lists and pages that change nothing, whoever looks."""
 
+    search_help_text = _("Owner's address, or a whole key or reference")
     ordering = ("-pk",)
     paginator = CappedPaginator
     show_full_result_count = False
@@ -63,6 +66,22 @@ class ReadOnlyAdmin(DiscreetAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         """Nobody deletes rows by hand."""
         return False
+
+    @admin.display(description=_("account"))
+    def account_page(self, row: Grant | Hold | LedgerEntry) -> str:
+        """Whose account it is, with the way to it."""
+        address = reverse("admin:credits_creditaccount_change", args=[row.account_id])
+        return format_html('<a href="{}">{}</a>', address, row.account.owner)
+
+    @admin.display(description=_("for"))
+    def work(self, row: Hold | LedgerEntry) -> str:
+        """The piece of work that it is about, as a link to the search for it."""
+        kind, _colon, uid = row.reference.partition(":")
+        try:
+            address = f"{reverse(f'admin:batches_{kind}_changelist')}?q={quote(uid)}"
+        except NoReverseMatch:
+            return row.reference or "-"
+        return format_html('<a href="{}">{} {}</a>', address, kind, uid[:8])
 
 
 class AdjustForm(forms.Form):
@@ -130,6 +149,8 @@ class CreditAccountAdmin(ReadOnlyAdmin):
     list_display = ("owner", "available", "held", "created_at")
     list_select_related = ("owner",)
     search_fields = ("owner__email",)
+    search_help_text = _("Owner's address")
+    fields = ("owner", "available", "held", "created_at")
     change_form_template = "admin/credits/creditaccount/change_form.html"
 
     def get_urls(self) -> list[URLPattern]:
@@ -411,6 +432,10 @@ class GrantAdmin(ReadOnlyAdmin):
     list_filter = ("kind", ("expires_at", BetweenFilter))
     list_filter_submit = True
     search_fields = ("key", "account__owner__email")
+    fields = (
+        "account_page", "kind", ("amount", "remaining"), ("expires_at", "created_at"),
+        ("carry_over", "carry_until"), ("priority", "key"),
+    )  # fmt: skip
 
     @admin.display(description=_("owner"))
     def account_owner(self, grant: Grant) -> str:
@@ -432,8 +457,9 @@ class HoldPartInline(TabularInline):
 class HoldAdmin(ReadOnlyAdmin):
     """Credits set aside, and what became of them."""
 
-    list_display = ("key", "account_owner", "reference", "amount", "still_open", "created_at")
+    list_display = ("key", "account_owner", "work", "amount", "still_open", "created_at")
     list_select_related = ("account__owner",)
+    fields = ("account_page", "work", ("amount", "still_open"), ("key", "created_at"))
     search_fields = ("key", "reference", "account__owner__email")
     inlines = (HoldPartInline,)
 
@@ -476,14 +502,43 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
         "held_delta",
         "available_after",
         "held_after",
-        "reference",
+        "work",
         "actor",
         "note",
     )
+    fields = (
+        "account_page", ("kind", "created_at"), ("available_delta", "held_delta"),
+        ("available_after", "held_after"), ("work", "image"), ("actor", "note"), "key",
+    )  # fmt: skip
     list_select_related = ("account__owner", "actor")
     list_filter = ("kind", ("created_at", BetweenFilter))
     list_filter_submit = True
-    search_fields = ("=key", "=item_uid", "=reference", "account__owner__email")
+    search_fields = ("=key", "account__owner__email")
+    search_help_text = _("Owner's address, a whole key, or the id of a batch or an image")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[LedgerEntry], search_term: str
+    ) -> tuple[QuerySet[LedgerEntry], bool]:
+        """An id is one of a batch, whose holds an index finds, or of an image that was paid for."""
+        word = search_term.strip().removeprefix("batch:")
+        try:
+            uid = uuid.UUID(word)
+        except ValueError:
+            return super().get_search_results(request, queryset, search_term)
+        holds = Hold.objects.filter(reference=f"batch:{uid}")
+        if holds.exists():
+            return queryset.filter(hold__in=holds.values("pk")), False
+        return queryset.filter(item_uid=uid, kind=EntryKind.CAPTURE), False
+
+    @admin.display(description=_("image"))
+    def image(self, entry: LedgerEntry) -> str:
+        """The image that it is about, as a link to the search for it."""
+        if entry.item_uid is None:
+            return "-"
+        address = reverse("admin:batches_item_changelist")
+        return format_html(
+            '<a href="{}?q={}"><code>{}</code></a>', address, entry.item_uid, entry.item_uid
+        )
 
     @admin.display(description=_("owner"))
     def account_owner(self, entry: LedgerEntry) -> str:

@@ -1,11 +1,13 @@
 """API keys and connected accounts: staff see them and take them away, and never use them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -67,9 +69,9 @@ class ApiKeyAdmin(DiscreetAdmin):
         """No: a revoked key goes on saying when it was used."""
         return False
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:  # noqa: ARG002
-        """All of it."""
-        return self.fields
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Keys are revoked in the list; the page of one is to read."""
+        return obj is None and super().has_change_permission(request, obj)
 
     @admin.display(description=_("may"))
     def allowed(self, key: ApiKey) -> str:
@@ -104,13 +106,12 @@ class ConnectionAdmin(RecordedAdmin):
         "owner",
         "kind",
         "name",
-        "config",
-        "folders",
+        "where",
+        "folders_in_words",
         "conflict",
         "created_at",
         "checked_at",
         "error_code",
-        "error_params",
     )
     readonly_fields = fields
 
@@ -121,3 +122,18 @@ class ConnectionAdmin(RecordedAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         """No: it is its owner's."""
         return False
+
+    @admin.display(description=_("account"))
+    def where(self, connection: Connection) -> str:
+        """What is no secret of it: bucket, client id, region and the like."""
+        return _lines((name.replace("_", " "), value) for name, value in connection.config.items())
+
+    @admin.display(description=_("folders"))
+    def folders_in_words(self, connection: Connection) -> str:
+        """Which tool's results go where."""
+        return _lines(connection.folders.items())
+
+
+def _lines(pairs: Iterable[tuple[str, Any]]) -> str:
+    rows = format_html_join("", "<dt>{}</dt><dd>{}</dd>", pairs)
+    return format_html('<dl class="studio-pairs">{}</dl>', rows) if rows else "-"

@@ -16,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.formats import number_format
+from django.utils.html import format_html
 from django.utils.translation import gettext as now_
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -76,9 +77,17 @@ class UserAdmin(DjangoUserAdmin, RecordedAdmin):
     ordering = ("-pk",)
     paginator = CappedPaginator
     show_full_result_count = False
-    readonly_fields = ("uid", "state", "created_at", "email_verified_at", "last_login", "erased_at")
+    readonly_fields = (
+        "sign_in",
+        "uid",
+        "state",
+        "created_at",
+        "email_verified_at",
+        "last_login",
+        "erased_at",
+    )
     fieldsets = (
-        (None, {"fields": ("email", "password", "uid", "state", "is_active")}),
+        (None, {"fields": ("email", "sign_in", "uid", "state", "is_active")}),
         (_("Limits"), {"fields": ("plan", "batch_images")}),
         (_("Rights"), {"fields": RIGHTS}),
         (
@@ -170,6 +179,13 @@ class UserAdmin(DjangoUserAdmin, RecordedAdmin):
             context["steps"] = [*steps, *_see_step(request, obj)]
             context["latest"] = _latest(request, obj)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description=_("password"))
+    def sign_in(self, user: User) -> str:
+        """Whether there is one, and where another is set; nothing of what is stored of it."""
+        word = now_("Set") if user.has_usable_password() else now_("None")
+        address = reverse("admin:auth_user_password_change", args=[user.pk])
+        return format_html('{} · <a href="{}">{}</a>', word, address, now_("Set another"))
 
     @admin.display(description=_("state"))
     def state(self, user: User) -> str:

@@ -65,10 +65,13 @@ class DeliveryAdmin(ReadOnlyAdmin):
     actions = ("retry",)
     change_form_outer_after_template = "admin/batches/delivery/_parcels.html"
     fieldsets = (
-        (None, {"fields": ("uid", "batch_page", "owner", "state", "why")}),
-        (_("Where to"), {"fields": ("place", "account", "options_in_words", "follows", "file")}),
-        (_("Work"), {"fields": ("attempt", "retry_at", "lease_until")}),
-        (_("Dates"), {"fields": ("created_at", "started_at", "finished_at")}),
+        (None, {"fields": (("trace_id", "owner"), ("batch_page", "state"), "why")}),
+        (
+            _("Where to"),
+            {"fields": (("place", "account"), ("when", "file"), "options_in_words")},
+        ),
+        (_("Work"), {"fields": ("attempt", ("retry_at", "lease_until"))}),
+        (_("Dates"), {"fields": ("created_at", ("started_at", "finished_at"))}),
     )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
@@ -172,6 +175,13 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def why(self, delivery: Delivery) -> str:
         """All of it as one piece; its results have their own reasons."""
         return contents.error_of(delivery) or "-"
+
+    @admin.display(description=_("when results go out"))
+    def when(self, delivery: Delivery) -> str:
+        """Each as its image finishes, or those that were there when it was asked for."""
+        if delivery.follows:
+            return str(_("As each image finishes"))
+        return str(_("Those that were there at the start"))
 
     @admin.display(description=_("settings"))
     def options_in_words(self, delivery: Delivery) -> str:

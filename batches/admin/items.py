@@ -53,8 +53,7 @@ class ItemAdmin(ReadOnlyAdmin):
     """Single images: where they stand and why they failed."""
 
     list_display = (
-        "name", "pictures", "batch_page", "state", "attempt", "error", "price", "worker",
-        "changed_at",
+        "name", "pictures", "batch_page", "state", "error", "attempt", "price", "changed_at",
     )  # fmt: skip
     list_filter = ("state", BatchOwnerFilter, ("changed_at", BetweenFilter))
     list_filter_submit = True
@@ -71,25 +70,29 @@ class ItemAdmin(ReadOnlyAdmin):
             None,
             {
                 "fields": (
-                    "uid", "batch_page", "owner", "name", "position_in_words", "state", "why",
-                    "error_code",
+                    ("trace_id", "owner"), ("batch_page", "position_in_words"), ("name", "state"),
+                    ("why", "error_code"),
                 ),
             },
         ),
         (
             _("What it is made of"),
-            {"fields": ("source", "external_id", "stem", "in_words", "model_version", "reused")},
+            {
+                "fields": (
+                    ("source", "external_id"), ("saved_as", "model_version"), "in_words", "reused",
+                ),
+            },
         ),
         (
             _("Work"),
             {
                 "fields": (
-                    "attempt", "tries", "losses", "generation", "worker", "lease_until", "retry_at",
+                    ("attempt", "worker"), ("tries", "losses"), ("lease_until", "retry_at"),
                 ),
             },
         ),
-        (_("Credits"), {"fields": ("held_price", "price")}),
-        (_("Dates"), {"fields": ("created_at", "started_at", "finished_at", "changed_at")}),
+        (_("Credits"), {"fields": (("held_price", "price"),)}),
+        (_("Dates"), {"fields": (("created_at", "started_at"), ("finished_at", "changed_at"))}),
     )  # fmt: skip
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
@@ -264,6 +267,11 @@ class ItemAdmin(ReadOnlyAdmin):
         if item.is_stored:
             return item.source
         return bare_address(item.source_url) or str(_("An upload"))
+
+    @admin.display(description=_("saved as"))
+    def saved_as(self, item: Item) -> str:
+        """What its result is called where it is saved to, without the ending."""
+        return item.stem or str(_("As the image"))
 
     @admin.display(description=_("settings"))
     def in_words(self, item: Item) -> str:

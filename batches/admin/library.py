@@ -54,14 +54,14 @@ class AssetAdmin(ReadOnlyAdmin):
     fieldsets = (
         (
             None,
-            {"fields": ("uid", "owner_page", "folder", "name", "alt_text", "favourite", "tagged")},
+            {"fields": (("trace_id", "owner_page"), ("name", "folder"), "alt_text", "tagged")},
         ),
-        (_("File"), {"fields": ("format_name", "measures", "size", "sha256", "key")}),
+        (_("File"), {"fields": (("format_name", "measures"), ("size", "sha256"), "key")}),
         (
             _("Where it comes from"),
-            {"fields": ("tool_name", "in_words", "came_from", "source_sha256")},
+            {"fields": (("tool_name", "came_from"), "in_words", "source_sha256")},
         ),
-        (_("Dates"), {"fields": ("created_at", "updated_at", "trashed_at")}),
+        (_("Dates"), {"fields": (("created_at", "updated_at"), "trashed_at")}),
     )
 
     @admin.display(description=_("owner"), ordering="owner__email")

@@ -12,6 +12,7 @@ from accounts.recorded import RecordedAdmin
 from batches import pricing
 from batches.models import ToolRule
 from tools import registry
+from tools.words import name_of
 
 
 class ToolRuleForm(forms.ModelForm):
@@ -44,11 +45,16 @@ class ToolRuleAdmin(RecordedAdmin):
     """Rules count within ten seconds. Batches that have been made keep their price."""
 
     form = ToolRuleForm
-    list_display = ("tool", "plan", "is_on", "percent", "own_price", "charged", "note")
+    list_display = ("tool_name", "plan", "is_on", "percent", "own_price", "charged", "note")
     list_filter = ("is_on", "plan")
     list_select_related = ("plan",)
     search_fields = ("tool", "note")
     ordering = ("tool", "plan_id")
+
+    @admin.display(description=_("tool"), ordering="tool")
+    def tool_name(self, rule: ToolRule) -> str:
+        """What people call it."""
+        return name_of(rule.tool)
 
     @admin.display(description=_("own price"))
     def own_price(self, rule: ToolRule) -> str:

@@ -95,8 +95,11 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
     actions = ("switch_on", "ping")
     change_form_outer_after_template = "admin/batches/webhookendpoint/_messages.html"
     fieldsets = (
-        (None, {"fields": ("uid", "address", "owner_page", "told_of", "envelope", "state")}),
-        (_("Dates"), {"fields": ("created_at", "disabled_at")}),
+        (
+            None,
+            {"fields": (("trace_id", "owner_page"), ("address", "state"), ("told_of", "envelope"))},
+        ),
+        (_("Dates"), {"fields": (("created_at", "given_up_at"),)}),
     )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002
@@ -173,6 +176,11 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
         """Which events."""
         return ", ".join(endpoint.events)
 
+    @admin.display(description=_("given up at"))
+    def given_up_at(self, endpoint: WebhookEndpoint) -> Any:
+        """Since when nothing is sent to it."""
+        return endpoint.disabled_at
+
     @admin.display(description=_("state"), ordering="disabled_at")
     def state(self, endpoint: WebhookEndpoint) -> str:
         """Whether it is told."""
@@ -194,8 +202,7 @@ class WebhookMessageAdmin(ReadOnlyAdmin):
     """What was sent, or is still to be."""
 
     list_display = (
-        "event", "address", "owner_link", "state", "tries_in_all", "outcome", "next_try",
-        "created_at",
+        "event", "address", "owner_link", "state", "tries_in_all", "outcome", "created_at",
     )  # fmt: skip
     list_select_related = ("owner",)
     list_filter = ("state", ByEvent, OwnerFilter, ("created_at", BetweenFilter))
@@ -205,10 +212,19 @@ class WebhookMessageAdmin(ReadOnlyAdmin):
     actions = ("resend",)
     change_form_outer_after_template = "admin/batches/webhookmessage/_tries.html"
     fieldsets = (
-        (None, {"fields": ("uid", "event", "endpoint_page", "address", "owner_page", "state")}),
+        (
+            None,
+            {
+                "fields": (
+                    ("trace_id", "owner_page"),
+                    ("event", "state"),
+                    ("endpoint_page", "address"),
+                ),
+            },
+        ),
         (_("What it says"), {"fields": ("says",)}),
-        (_("Work"), {"fields": ("tries_in_all", "next_at", "lease_until")}),
-        (_("Dates"), {"fields": ("created_at", "finished_at")}),
+        (_("Work"), {"fields": ("tries_in_all", ("next_try", "lease_until"))}),
+        (_("Dates"), {"fields": (("created_at", "finished_at"),)}),
     )
 
     def get_search_results(
@@ -270,7 +286,7 @@ class WebhookMessageAdmin(ReadOnlyAdmin):
     @admin.display(description=_("last try"))
     def outcome(self, message: WebhookMessage) -> str:
         """What came of the last try."""
-        return outcome_of(message)
+        return format_html('<span class="studio-words">{}</span>', outcome_of(message))
 
     @admin.display(description=_("next try"), ordering="next_at")
     def next_try(self, message: WebhookMessage) -> Any:

@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 
 from accounts import trail
 from accounts.lists import BetweenFilter
-from batches import lifecycle, progress
+from batches import deliveries, lifecycle, progress
 from batches import messages as wording
 from batches.admin import contents
 from batches.admin.lists import ByTool, OwnerFilter, ReadOnlyAdmin, bare_address, link_to
@@ -67,8 +67,8 @@ class BatchAdmin(ReadOnlyAdmin):
     """Batches, with the same verbs that their owners have."""
 
     list_display = (
-        "called", "owner_link", "tool_name", "state", "done_of", "failed", "credits",
-        "priority_in_words", "age",
+        "called", "owner_link", "tool_name", "state_in_words", "done_of", "failed", "credits",
+        "age",
     )  # fmt: skip
     list_select_related = ("owner",)
     list_filter = ("state", ByTool, OwnerFilter, WithFailures, ("created_at", BetweenFilter))
@@ -78,17 +78,25 @@ class BatchAdmin(ReadOnlyAdmin):
     change_form_outer_before_template = "admin/batches/batch/_figures.html"
     change_form_outer_after_template = "admin/batches/batch/_contents.html"
     fieldsets = (
-        (None, {"fields": ("uid", "owner_page", "name", "state", "tool_name", "in_words")}),
+        (
+            None,
+            {
+                "fields": (
+                    ("trace_id", "owner_page"), ("called", "state_in_words"), "tool_name",
+                    "in_words",
+                ),
+            },
+        ),
         (
             _("How it runs"),
             {
                 "fields": (
-                    "sample_in_words", "cap_in_words", "price", "priority_in_words", "reuse",
-                    "pattern", "single", "sheet_in_words", "webhook",
+                    ("sample_in_words", "cap_in_words"), ("price", "priority_in_words"),
+                    ("names", "reuse_in_words"), ("webhook", "sheet_in_words"),
                 ),
             },
         ),
-        (_("Dates"), {"fields": ("created_at", "started_at", "finished_at", "told_at")}),
+        (_("Dates"), {"fields": (("created_at", "started_at"), ("finished_at", "owner_told_at"))}),
     )  # fmt: skip
     actions = (
         "pause",
@@ -107,8 +115,29 @@ class BatchAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("name"), ordering="name")
     def called(self, batch: Batch) -> str:
-        """Its name, or its id where it has none."""
-        return str(batch)
+        """Its name, or the beginning of its id where it has none."""
+        return batch.name or _("Without a name, {id}").format(id=str(batch.uid)[:8])
+
+    @admin.display(description=_("state"), ordering="state")
+    def state_in_words(self, batch: Batch) -> str:
+        """Where it stands, and whether staff have raised its priority."""
+        label = str(BatchState(batch.state).label)
+        return _("{state}, high priority").format(state=label) if batch.priority else label
+
+    @admin.display(description=_("names of results"))
+    def names(self, batch: Batch) -> str:
+        """The pattern that they are named by."""
+        return batch.pattern or str(_("As the images"))
+
+    @admin.display(description=_("earlier results"))
+    def reuse_in_words(self, batch: Batch) -> str:
+        """Whether results of the same work serve again."""
+        return str(_("Serve again, at no cost") if batch.reuse else _("Are made anew"))
+
+    @admin.display(description=_("owner told at"))
+    def owner_told_at(self, batch: Batch) -> Any:
+        """When the owner was told by e-mail that it has ended."""
+        return batch.told_at
 
     @admin.display(description=_("owner"), ordering="owner__email")
     def owner_link(self, batch: Batch) -> str:
@@ -193,7 +222,7 @@ class BatchAdmin(ReadOnlyAdmin):
         """The sheet that its rows were read from, and how."""
         return contents.sheet_in_words(batch)
 
-    @admin.display(description=_("told"))
+    @admin.display(description=_("webhook of its own"))
     def webhook(self, batch: Batch) -> str:
         """The address of its own that is told what happens, without what may be a secret in it."""
         return bare_address(batch.webhook_url) or "-"
@@ -210,8 +239,8 @@ class BatchAdmin(ReadOnlyAdmin):
             "resume": obj.state == BatchState.PAUSED,
             "cancel": BatchState.CANCELLING in moves,
             "retry_failed": obj.state in RETRYABLE,
-            "raise_priority": bool(moves) and not obj.priority,
-            "lower_priority": bool(obj.priority),
+            "raise_priority": obj.state not in deliveries.OVER and not obj.priority,
+            "lower_priority": obj.state not in deliveries.OVER and bool(obj.priority),
         }.get(action, True)
 
     @admin.action(description=_("Pause"), permissions=["change"])

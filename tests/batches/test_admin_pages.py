@@ -138,7 +138,7 @@ def test_the_page_of_a_batch_asks_as_little_for_five_thousand_images_as_for_five
         page = desk.get(page_of(batch)).content.decode()
 
     assert "5,000" in page
-    assert page.count('class="studio-id"') == 25
+    assert page.count('<code class="studio-id">') == 25 + 1  # and its own
 
 
 def test_the_images_of_a_batch_are_leafed_through_and_narrowed(desk, alice):
@@ -159,7 +159,7 @@ def test_the_images_of_a_batch_are_leafed_through_and_narrowed(desk, alice):
     assert "Next page" not in second
     assert names(failed) == [str(number) for number in range(1, 30, 2)]
     assert f"{reverse('admin:batches_item_changelist')}?batch__id__exact={batch.pk}" in failed
-    for odd in ("?from=x", "?from=-1", f"?from={10**12}", "?show=nothing", "?from=²"):
+    for odd in ("?from=²&show=nothing", f"?from={10**12}"):
         assert desk.get(page_of(batch) + odd).status_code == 200, odd
 
 

@@ -72,6 +72,7 @@ def test_every_page_of_the_admin_is_in_our_colours_and_nothing_is_blocked(
     lists = ["batches_batch", "batches_item", "credits_creditaccount", "credits_ledgerentry"]
     lists += ["credits_grant", "credits_hold", "accounts_user", "accounts_apikey"]
     lists += ["accounts_plan", "accounts_staffaction", "credits_promocode", "studio_scheduledrun"]
+    lists += ["batches_delivery", "batches_webhookendpoint", "batches_webhookmessage"]
     addresses = [reverse(f"admin:{name}_changelist") for name in lists]
     for name, row in [
         ("batches_batch", batch), ("batches_item", item),
