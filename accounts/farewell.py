@@ -73,6 +73,7 @@ def anonymise(user: User) -> None:
         theme="",
         notify_browser=False,
         notify_email=False,
+        notify_schedules=False,
         default_format=OutputFormat.PNG,
     )
 

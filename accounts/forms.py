@@ -149,7 +149,14 @@ class PreferencesForm(forms.ModelForm):
         """Columns of the user that nobody else minds."""
 
         model = User
-        fields = ("theme", "notify_browser", "notify_email", "low_credits", "default_format")
+        fields = (
+            "theme",
+            "notify_browser",
+            "notify_email",
+            "notify_schedules",
+            "low_credits",
+            "default_format",
+        )
         widgets = {"theme": forms.RadioSelect}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -158,7 +165,7 @@ class PreferencesForm(forms.ModelForm):
         theme.choices = [choice for choice in theme.choices if choice[0]]
         self.fields["default_format"].widget.attrs["class"] = SELECT
         self.fields["low_credits"].widget.attrs |= {"class": INPUT, "inputmode": "numeric"}
-        for name in ("notify_browser", "notify_email"):
+        for name in ("notify_browser", "notify_email", "notify_schedules"):
             self.fields[name].widget.attrs["class"] = "toggle toggle-primary"
 
 

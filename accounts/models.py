@@ -162,6 +162,9 @@ class User(AbstractBaseUser, PermissionsMixin):
         _("show a notice in the browser when a batch has ended"), default=False
     )
     notify_email = models.BooleanField(_("send an e-mail when a batch has ended"), default=False)
+    notify_schedules = models.BooleanField(
+        _("send an e-mail when a scheduled run has failed"), default=True, db_default=True
+    )
     low_credits = models.PositiveIntegerField(
         _("tell me when fewer credits are left than"),
         default=10,

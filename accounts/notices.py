@@ -21,6 +21,7 @@ SALT = "accounts.notices"
 OFF: Mapping[str, Mapping[str, Any]] = {
     "ended": {"notify_email": False},
     "low": {"low_credits": 0},
+    "schedules": {"notify_schedules": False},
 }
 """Kinds of mail, and what of the account switches them off."""
 

@@ -40,7 +40,8 @@ RUN_JOB = "batches.jobs.run_item"
 WEBHOOK_JOB = "batches.jobs.send_webhooks"
 IMPORT_JOB = "batches.jobs.import_rows"
 DELIVER_JOB = "batches.jobs.deliver"
-JOBS = (FETCH_JOB, RUN_JOB, IMPORT_JOB, DELIVER_JOB, WEBHOOK_JOB)
+RECURRING_JOB = "batches.jobs.run_recurring"
+JOBS = (FETCH_JOB, RUN_JOB, IMPORT_JOB, DELIVER_JOB, WEBHOOK_JOB, RECURRING_JOB)
 """Everything that a worker may be asked to do."""
 
 FETCH_WINDOW = 64
@@ -183,6 +184,11 @@ def ring_for_webhooks() -> None:
 def ring_import(batch_id: int) -> None:
     """Ring for the next rows of a batch that is being imported."""
     _ring("io", IMPORT_JOB, [{"batch_id": batch_id}])
+
+
+def ring_recurring(run_id: int) -> None:
+    """Ring for a run of a schedule."""
+    _ring("io", RECURRING_JOB, [{"run_id": run_id}])
 
 
 def forget_rings(items: ItemQuerySet) -> int:

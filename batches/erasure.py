@@ -31,6 +31,7 @@ from batches.models import (
     Item,
     Original,
     PartialUpload,
+    Recurring,
     Result,
     Sheet,
     Tag,
@@ -115,6 +116,7 @@ def erase(user: User, *, now: datetime) -> bool:
     """
     until = time.monotonic() + BUDGET_SECONDS
     farewell.close_doors(user, now=now)
+    Recurring.objects.filter(owner=user).delete()
     _stop_work(user)
     Draft.objects.filter(owner=user).delete()
     WebhookEndpoint.objects.filter(owner=user).delete()

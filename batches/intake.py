@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Connection, User
 from batches import fetch, messages, reuse, setting_images, storage
-from batches.models import Batch, Item, Original, Result
+from batches.models import Asset, Batch, Item, Original, Result
 from batches.names import Names, clean_name, split_name
 from batches.patterns import Facts, Namer, NameTaken
 from batches.sources.base import Row
@@ -141,6 +141,28 @@ def adopt(owner: User, result: Result) -> Original:
             thumbnail_key=thumbnail_key,
         )
     )[0]
+
+
+def adopt_assets(owner: User, assets: Sequence[Asset]) -> Iterator[tuple[Asset, Original | None]]:
+    """Pictures of the library as originals, in their order; nothing for one that can't be used.
+
+    What came into the library unchanged is here already; the others are looked at once more.
+    Raises `guard.GuardLost` where that can't be done just now.
+    """
+    digests = [asset.source_sha256 for asset in assets if not asset.tool]
+    here = Original.objects.visible_to(owner).filter(sha256__in=digests)
+    known = {original.sha256: original for original in here}
+    for asset in assets:
+        if not asset.tool and asset.source_sha256 in known:
+            yield asset, known[asset.source_sha256]
+            continue
+        try:
+            data = storage.read(storage.RESULTS, asset.key)
+            original, _new = receive(owner, data, name=asset.name)
+        except (FileNotFoundError, ImageRefused):
+            yield asset, None
+        else:
+            yield asset, original
 
 
 def _kept(original: Original) -> tuple[Original, bool]:

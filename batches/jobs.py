@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from batches import couriers, imports, pipeline, webhooks
+from batches import couriers, imports, pipeline, recurring_runs, webhooks
 
 
 def fetch_items(*, item_ids: list[int], **_: Any) -> None:
@@ -34,3 +34,8 @@ def import_rows(*, batch_id: int, **_: Any) -> None:
 def deliver(*, delivery_id: int, **_: Any) -> None:
     """Take some results of a delivery to where they go."""
     couriers.send(delivery_id)
+
+
+def run_recurring(*, run_id: int, **_: Any) -> None:
+    """Look what is new at a schedule's source, and make a batch of it."""
+    recurring_runs.run(run_id)

@@ -383,6 +383,38 @@ TEXTS = {
         "{path} was changed or removed by somebody else since, so it was left as it is."
     ),
     "undo_description": _("A description can't be taken back from here. Change it at its place."),
+    "recurring_column_lost": _(
+        "The sheet has no column “{column}” any more. Give it its name back, or set the schedule "
+        "up anew."
+    ),
+    "recurring_no_addresses": _(
+        "No column of the sheet has addresses of images, so there is nothing to run. "
+        "Put them into a column called “image”."
+    ),
+    "recurring_still_running": _(
+        "The run before had not ended, so this one was left out. What is new comes with the next."
+    ),
+    "recurring_month_spent": _(
+        "The {cap} credits of this month are used up, so nothing was run. What waits comes next "
+        "month, or when you raise the cap."
+    ),
+    "recurring_cap_small": _(
+        "One image costs {price} credits, and {cap} are all that may be spent, so nothing was "
+        "run. Raise the cap of the schedule."
+    ),
+    "recurring_none_done": _(
+        "None of the {n} images could be made. No credits were used. Open the batch to see why."
+    ),
+    "recurring_tool_gone": _(
+        "This site has no tool “{tool}” any more, so nothing was run. Choose another tool."
+    ),
+    "recurring_circle": _(
+        "The results would lie where the images come from, and would be run again and again. "
+        "Choose another folder for them."
+    ),
+    "recurring_refused": _("The batch could not be made: {detail}"),
+    "recurring_delivery": _("The results can't go where they should: {detail}"),
+    "recurring_settings": _("The settings don't fit the tool any more: {detail}"),
     "processing_failed": _("Something went wrong on our side. Retry; if it fails again, tell us."),
 }
 
@@ -441,6 +473,14 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "tags_full": {"max": 50},
     "alt_text_too_long": {"max": 2000},
     "too_many_chosen": {"max": 500},
+    "recurring_column_lost": {"column": "?"},
+    "recurring_month_spent": {"cap": "?"},
+    "recurring_cap_small": {"price": "?", "cap": "?"},
+    "recurring_none_done": {"n": "?"},
+    "recurring_tool_gone": {"tool": "?"},
+    "recurring_refused": {"detail": ""},
+    "recurring_delivery": {"detail": ""},
+    "recurring_settings": {"detail": ""},
 }
 
 

@@ -11,14 +11,18 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import PurePosixPath
 from typing import IO
+from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from accounts import seeing
 from accounts.models import User
-from batches import google, storage
+from batches import fetch, google, storage
 from batches.models import Draft, Sheet, SheetKind
 from batches.names import clean_name
 from batches.sources import mapping, tables
@@ -76,13 +80,44 @@ def keep(owner: User, file: IO[bytes], name: str) -> Sheet:
     )
 
 
-def keep_google(owner: User, address: str) -> Sheet:
+def keep_google(owner: User, address: str, *, tab: str = "") -> Sheet:
     """Read a Google Sheet, once, and keep its cells. Raises `google.SheetError`."""
     link = google.parse_url(address)
     sheet = Sheet(owner=owner, kind=SheetKind.GOOGLE, address=address.strip(), google_id=link.id)
-    _read_google(sheet, "")
+    _read_google(sheet, tab)
     sheet.save()
     return sheet
+
+
+def keep_address(owner: User, address: str, *, tab: str = "") -> Sheet:
+    """Read the spreadsheet at an address, a Google Sheet or a file, and keep it as it is now.
+
+    Raises `google.SheetError`, `fetch.FetchError` or `TableError`.
+    """
+    try:
+        google.parse_url(address)
+    except google.SheetError as error:
+        if error.code != "google_link":
+            raise
+        return _keep_file_of_web(owner, address)
+    return keep_google(owner, address, tab=tab)
+
+
+def _keep_file_of_web(owner: User, address: str) -> Sheet:
+    with tempfile.TemporaryFile() as file:
+        try:
+            came = fetch.fetch(
+                address.strip(), into=file, max_bytes=MOST_BYTES, allow=settings.FETCH_ALLOW
+            )
+        except fetch.FetchError as error:
+            if error.code == "file_too_large":
+                raise TableError("sheet_too_large", {"max": MOST_BYTES // 2**20}) from error
+            if error.code == "source_not_image":
+                raise TableError("sheet_not_a_table") from error
+            raise
+        file.seek(0)
+        name = unquote(PurePosixPath(urlsplit(came.url).path).name)
+        return keep(owner, file, name or _("Spreadsheet"))
 
 
 def look(sheet: Sheet, tool: Tool, *, tab: str = "", rows: int = PREVIEWED) -> Seen:

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Model, QuerySet
 
-from batches.models import Batch, Draft, Original
+from batches.models import Batch, Draft, Original, Recurring
 from batches.states import BatchState
 
 FRESH_FOR = timedelta(hours=1)
@@ -26,6 +26,7 @@ NAMED_IN: tuple[tuple[QuerySet[Model], tuple[str, ...]], ...] = (
         Batch.objects.exclude(state__in=[BatchState.FINISHED, BatchState.CANCELLED]),
         ("settings", "plan"),
     ),
+    (Recurring.objects.all(), ("settings",)),
 )
 """Rows with an `owner`, and their JSON columns in which uploads may be named by id."""
 

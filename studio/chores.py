@@ -24,6 +24,7 @@ from batches import (
     inventory,
     library,
     partials,
+    recurring,
     sheets,
     uploads,
     usage,
@@ -101,16 +102,37 @@ def _tidy_up(*, now: datetime, dry_run: bool) -> Outcome:
     pages = drafts.prune(now=now, dry_run=dry_run)
     tables = sheets.remove_unused(now=now, dry_run=dry_run)
     told = webhooks.prune(now=now, dry_run=dry_run)
+    runs = recurring.prune(now=now, dry_run=dry_run)
     answers = idempotency.prune(now=now, dry_run=dry_run)
     orphans = sweep_orphans(now=now, dry_run=dry_run)
     return Outcome(
         f"{_would(dry_run, 'forgotten')} {pages} unstarted pages, {tables} spreadsheets, "
-        f"{told} webhook messages, {answers} answered requests, {orphans} files that nothing names"
+        f"{told} webhook messages, {runs} old runs, {answers} answered requests, "
+        f"{orphans} files that nothing names"
     )
 
 
 def _tell_balances(*, now: datetime) -> Outcome:
     return Outcome(f"{low.tell(now=now)} people were told that their credits run low")
+
+
+def _run_recurring(*, now: datetime, dry_run: bool) -> Outcome:
+    if dry_run:
+        return Outcome(f"would have {_begun([one.name for one in recurring.due(now=now)])}")
+    done = recurring.run_due(now=now)
+    more = {
+        "skipped, since the run before goes on": done.skipped,
+        "runs ended": done.ended,
+        "failures told": done.told,
+        "could not be begun; the log says why": done.failed,
+    }
+    said = [_begun(done.begun), *(f"{n} {what}" for what, n in more.items() if n)]
+    return Outcome(", ".join(said))
+
+
+def _begun(names: Sequence[str]) -> str:
+    listed = ", ".join(f"“{name}”" for name in names[:10])
+    return f"begun {len(names)} schedules{f': {listed}' if names else ''}"
 
 
 def _check_ledger(*, now: datetime) -> Outcome:  # noqa: ARG001 - the ledger is right at any time
@@ -174,6 +196,9 @@ CHORES: Mapping[str, Chore] = {
         _prune_uploads, "Delete uploads that nobody has used, and old files of deliveries.", True
     ),
     "tidyup": Chore(_tidy_up, "Forget pages, sheets, messages and files that nobody has.", True),
+    "runrecurring": Chore(
+        _run_recurring, "Begin the schedules that are due, and end runs whose batches ended.", True
+    ),
     "tellbalances": Chore(_tell_balances, "Tell who wants it that few credits are left."),
     "checkledger": Chore(
         _check_ledger, "Recompute the whole ledger; end with 1 on any disagreement."

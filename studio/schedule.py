@@ -16,6 +16,7 @@ from studio.chores import CHORES, sentence
 from studio.models import ScheduledRun
 
 TABLE: Mapping[str, str] = {
+    "runrecurring": "* * * * *",
     "grantmonthlycredits": "0 * * * *",
     "expirecredits": "5 * * * *",
     "tellbalances": "*/10 * * * *",
@@ -28,6 +29,11 @@ TABLE: Mapping[str, str] = {
 }
 """Cron's five fields: minute, hour, day of the month, month, day of the week."""
 
+PUNCTUAL = ("runrecurring",)
+"""What people have given a time to: it does not wait for chores that may take an hour."""
+LANES = (PUNCTUAL, tuple(name for name in TABLE if name not in PUNCTUAL))
+"""Chores that run one after another; those of different lanes run beside each other."""
+
 ABANDONED_AFTER = timedelta(hours=1)
 """A run that began so long ago and has not ended died with its scheduler: it is due again."""
 LATEST_LINE = 2_000
@@ -35,18 +41,18 @@ LATEST_LINE = 2_000
 log = logging.getLogger(__name__)
 
 
-def due(*, now: datetime) -> list[str]:
+def due(*, now: datetime, lane: Sequence[str] = tuple(TABLE)) -> list[str]:
     """The chores whose time has come since they began last, in the table's order."""
-    last = {run.name: run for run in ScheduledRun.objects.all()}
-    return [name for name in TABLE if _is_due(last.get(name, ScheduledRun(name=name)), now)]
+    last = {run.name: run for run in ScheduledRun.objects.filter(name__in=lane)}
+    return [name for name in lane if _is_due(last.get(name, ScheduledRun(name=name)), now)]
 
 
-def run_due(*, now: datetime) -> list[str]:
+def run_due(*, now: datetime, lane: Sequence[str] = tuple(TABLE)) -> list[str]:
     """Run what is due, one after another; the names of those that this process ran.
 
     One that fails is logged and noted, and the others run.
     """
-    return [name for name in due(now=now) if _run(name, now=now)]
+    return [name for name in due(now=now, lane=lane) if _run(name, now=now)]
 
 
 def _is_due(last: ScheduledRun, now: datetime) -> bool:

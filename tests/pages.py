@@ -10,6 +10,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
@@ -29,7 +30,11 @@ from batches.models import (
     Original,
     Parcel,
     ParcelState,
+    Recurring,
+    RecurringRun,
     Result,
+    RunState,
+    SourceKind,
     WebhookEndpoint,
     WebhookMessage,
     WebhookState,
@@ -59,6 +64,7 @@ class World:
     connections: list[Connection] = field(default_factory=list)
     assets: list[Asset] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
+    schedules: list[Recurring] = field(default_factory=list)
 
     def item(self, batch: str, state: ItemState) -> Item:
         """The first image of a batch in this state."""
@@ -84,6 +90,13 @@ class World:
             *(text for key in keys for text in key),
             *(text for one in self.connections for text in (one.name, *one.config.values())),
             *(one.get_kind_display() for one in self.connections),
+            *(one.name for one in self.schedules),
+            *(
+                source
+                for one in self.schedules
+                for source in one.source.values()
+                if source is not True
+            ),
             *(folder.name for folder in self.person.folders.all()),
             *self.person.assets.values_list("alt_text", flat=True),
             *self.person.tags.values_list("name", flat=True),
@@ -167,6 +180,7 @@ def build(photos: Sequence[bytes] = (), cutouts: Sequence[bytes] = ()) -> World:
     fill_library(world)
     _connect(world)
     world.deliveries = _deliveries_of(world, world.batches["finished"])
+    world.schedules = _schedules_of(world)
     keep_draft(world)
     sheet = sheets.keep(world.person, io.BytesIO(SHEET.encode()), "autumn.csv")
     drafts.place(world.person, SHEET_TOOL, {"sheet": [str(sheet.uid)]})
@@ -260,6 +274,61 @@ def _deliveries_of(world: World, batch: Batch) -> list[Delivery]:
         batch=batch, to="csv", state="failed", error_code="disk_full", follows=True
     )
     return [sent, made]
+
+
+def _schedules_of(world: World) -> list[Recurring]:
+    """One that works, with a run in every state, and one that was given up."""
+    now = timezone.now()
+    works = Recurring.objects.create(
+        owner=world.person,
+        name="New mugs & <cups> of each-day-that-does-not-want-to-end",
+        tool=TOOL,
+        settings=registry.get(TOOL).defaults(),
+        kind=SourceKind.ACCOUNT,
+        source={"path": "products/new", "deep": True},
+        connection=world.connections[0],
+        delivery={"to": "library", "connection": "", "options": {"folder": "Cutouts"}},
+        cap=200,
+        cron="0 6 * * 1-5",
+        zone="Europe/Berlin",
+        next_at=now + timedelta(hours=9),
+    )
+    given_up = Recurring.objects.create(
+        owner=world.person,
+        name="Price list",
+        tool=TOOL,
+        settings=registry.get(TOOL).defaults(),
+        kind=SourceKind.SHEET,
+        source={"address": "https://docs.google.com/spreadsheets/d/1aBcD/edit#gid=0"},
+        cron="*/20 9-17 * * *",
+        zone="UTC",
+        is_on=False,
+        failures=5,
+    )
+    counted = {"found": 43, "new": 6, "changed": 1, "unchanged": 35, "given_up": 1, "taken": 6}
+    ended = {"finished": {**counted, "done": 5, "failed": 1, "credits": 5}}
+    ended["running"] = counted
+    ended["nothing_new"] = {"found": 43, "unchanged": 43}
+    for number, state in enumerate(RunState.values):
+        RecurringRun.objects.create(
+            recurring=works,
+            due_at=now - timedelta(days=number),
+            state=state,
+            batch=world.batches.get(state),
+            error_code={"failed": "store_credentials", "skipped": "recurring_still_running"}.get(
+                state, ""
+            ),
+            **ended.get(state, {}),
+        )
+    RecurringRun.objects.create(
+        recurring=given_up,
+        due_at=now,
+        state=RunState.FAILED,
+        error_code="recurring_column_lost",
+        error_params={"column": "photo"},
+        has_paused=True,
+    )
+    return [works, given_up]
 
 
 def keep_draft(world: World) -> None:
@@ -371,6 +440,10 @@ def _connection(number: int) -> Callable[[World], list[object]]:
     return lambda world: [world.connections[number].uid]
 
 
+def _schedule(number: int) -> Callable[[World], list[object]]:
+    return lambda world: [world.schedules[number].uid]
+
+
 def _asset(number: int) -> Callable[[World], list[object]]:
     return lambda world: [world.assets[number].uid]
 
@@ -421,6 +494,13 @@ LOOKS = [
     Look("delete-live", "batches:delete", PERSON, _batch("running")),
     Look("item-done", "batches:item", PERSON, _image("problems", ItemState.DONE)),
     Look("item-failed", "batches:item", PERSON, _image("problems", ItemState.FAILED)),
+    Look("schedules", "batches:schedules"),
+    Look("schedules-empty", "batches:schedules", NEWCOMER),
+    Look("schedule-choose", "batches:schedule_choose"),
+    Look("schedule-new", "batches:schedule_new", PERSON, _tool),
+    Look("schedule", "batches:schedule", PERSON, _schedule(0)),
+    Look("schedule-given-up", "batches:schedule", PERSON, _schedule(1)),
+    Look("schedule-edit", "batches:schedule_edit", PERSON, _schedule(0)),
     Look("library", "batches:library"),
     Look("library-empty", "batches:library", NEWCOMER),
     Look("library-trash", "batches:library", query="?trash=1"),
@@ -492,6 +572,7 @@ def filled(route: str, world: World) -> str:
         "items": world.items[0].uid,
         "library": world.assets[0].uid,
         "deliveries": world.deliveries[0].uid,
+        "schedules": world.schedules[0].uid,
     }
     uid = things.get(route.split("/", maxsplit=1)[0], world.batches["problems"].uid)
     values = {"uuid": uid, "slug": TOOL, "int": 1, "str": "x", "path": "1"}

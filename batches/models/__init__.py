@@ -4,6 +4,13 @@ from batches.models.deliveries import Delivery, DeliveryState, Parcel, ParcelSta
 from batches.models.drafts import Draft, DraftImage, PartialUpload
 from batches.models.library import Asset, AssetQuerySet, Folder, Tag
 from batches.models.quotas import TokenBucket
+from batches.models.recurring import (
+    Recurring,
+    RecurringRun,
+    RecurringSeen,
+    RunState,
+    SourceKind,
+)
 from batches.models.sheets import Sheet, SheetKind
 from batches.models.tools import ToolRule
 from batches.models.webhooks import (
@@ -43,10 +50,15 @@ __all__ = [
     "Parcel",
     "ParcelState",
     "PartialUpload",
+    "Recurring",
+    "RecurringRun",
+    "RecurringSeen",
     "Result",
+    "RunState",
     "SettingImage",
     "Sheet",
     "SheetKind",
+    "SourceKind",
     "Tag",
     "TokenBucket",
     "ToolRule",

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import User
-from batches import drafts, folders, formats, intake, storage
+from batches import drafts, folders, formats, intake
 from batches.models import Asset, Original
 from batches.views import shelves
 from batches.views.asking import (
@@ -91,25 +91,16 @@ def _originals(owner: User, chosen: list[UUID]) -> tuple[list[Original], str]:
     """What the chosen assets are as originals, in their order, and what is wrong with the rest."""
     assets = Asset.objects.visible_to(owner).kept().exclude(format__in=formats.TEXTS)
     found = assets.in_bulk(chosen, field_name="uid")
-    # What came in unchanged is here already, under the digest that it came with.
-    digests = [asset.source_sha256 for asset in found.values() if not asset.tool]
-    here = Original.objects.visible_to(owner).filter(sha256__in=digests)
-    known = {original.sha256: original for original in here}
     originals: list[Original] = []
     lost = len(chosen) - len(found)
-    for asset in filter(None, map(found.get, chosen)):
-        if not asset.tool and asset.source_sha256 in known:
-            originals.append(known[asset.source_sha256])
-            continue
-        try:
-            data = storage.read(storage.RESULTS, asset.key)
-            original, _new = intake.receive(owner, data, name=asset.name)
-        except (FileNotFoundError, intake.ImageRefused):
-            lost += 1
-            continue
-        except GuardLost:
-            return originals, _("Images can't be looked at just now. Try again in a moment.")
-        originals.append(original)
+    try:
+        for _asset, original in intake.adopt_assets(owner, [*filter(None, map(found.get, chosen))]):
+            if original is None:
+                lost += 1
+            else:
+                originals.append(original)
+    except GuardLost:
+        return originals, _("Images can't be looked at just now. Try again in a moment.")
     if not lost:
         return originals, ""
     said = ngettext("{n} image can't be used here.", "{n} images can't be used here.", lost)

@@ -1,5 +1,5 @@
 // What every page has: htmx, the theme switch, menus that close, tabs that listen to arrow keys,
-// and words for what fails.
+// words for what fails, and the time zone that one is in.
 
 import "htmx.org";
 import "./site/connection.js";
@@ -11,3 +11,4 @@ import "./site/pictures.js";
 import "./site/renaming.js";
 import "./site/tabs.js";
 import "./site/theme.js";
+import "./site/zone.js";

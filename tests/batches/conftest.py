@@ -13,7 +13,7 @@ from batches.exports import registry, remote
 from batches.google import wire
 from credits import audit as credits_audit
 from tests import fakes, google_server
-from tests.batches import fetch_server, odd_tools, places
+from tests.batches import fetch_server, odd_tools, places, web_pages
 
 
 @pytest.fixture
@@ -96,6 +96,14 @@ def cloud(settings, tmp_path, valkey, monkeypatch) -> Iterator[google_server.Goo
         key = running.key_file(tmp_path)
         settings.GOOGLE = {"credentials": str(key), **running.configuration}
         settings.FETCH_ALLOW = [f"127.0.0.1:{running.port}", f"localhost:{running.port}"]
+        yield running
+
+
+@pytest.fixture
+def web(settings) -> Iterator[web_pages.Web]:
+    """A shop's own site; downloads may reach it."""
+    with web_pages.serving() as running:
+        settings.FETCH_ALLOW = [*settings.FETCH_ALLOW, f"127.0.0.1:{running.server_port}"]
         yield running
 
 

@@ -483,7 +483,7 @@ def test_every_job_that_is_rung_for_exists_and_survives_arguments_of_tomorrow(db
     module, _, name = path.rpartition(".")
     job = getattr(import_module(module), name)
 
-    ids = {"item_ids": [0], "item_id": 0, "delivery_id": 0, "batch_id": 0}
+    ids = {"item_ids": [0], "item_id": 0, "delivery_id": 0, "batch_id": 0, "run_id": 0}
     wanted = {key: ids[key] for key in signature(job).parameters if key in ids}
     assert job(**wanted, colour="of tomorrow") is None
 

@@ -4,6 +4,7 @@ import io
 import os
 import threading
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 import pytest
 import redis
@@ -22,6 +23,8 @@ from batches.models import (
     DraftImage,
     Item,
     Original,
+    Recurring,
+    RecurringRun,
     Result,
     Sheet,
     WebhookMessage,
@@ -30,7 +33,8 @@ from batches.states import ItemState
 from credits import ledger
 from credits.models import CreditAccount, Grant, LedgerEntry
 from studio import findings, schedule
-from studio.chores import CHORES
+from studio.chores import CHORES, Chore, Outcome
+from studio.management.commands import scheduler
 from studio.models import ScheduledRun
 from tests.factories import bare_batch, bare_item, done_batch, make_batch, make_original
 
@@ -92,6 +96,10 @@ def full_site(alice, fake_tool):
     IdempotencyKey.objects.create(user=alice, key="k", request_hash="", created_at=old)
     storage.save(storage.RESULTS, "nobody/has.png", b"me")
     os.utime(storages[storage.RESULTS].path("nobody/has.png"), (old.timestamp(),) * 2)
+    Recurring.objects.create(
+        owner=alice, name="Mugs", tool="fake", kind="library", cron="0 6 * * *", zone="UTC",
+        next_at=old,
+    )  # fmt: skip
     for number, trashed_at in enumerate([None, timezone.now(), old]):
         key = f"library/{number}.png"
         storage.save(storage.RESULTS, key, b"png")
@@ -104,7 +112,7 @@ def full_site(alice, fake_tool):
 
 def rows() -> dict[str, int]:
     models = [Original, Asset, Grant, LedgerEntry, Delivery, Result]
-    models += [Draft, Sheet, WebhookMessage, IdempotencyKey]
+    models += [Draft, Sheet, WebhookMessage, IdempotencyKey, RecurringRun]
     found = {model.__name__: model.objects.count() for model in models}
     found["stored"] = len(list(storage.walk(storage.RESULTS, older_than=timezone.now())))
     return found | {"files": Delivery.objects.exclude(key="").count()}
@@ -279,6 +287,7 @@ def test_two_at_once_do_the_work_once(name, full_site, valkey):
     assert run("checkledger")[0] == 0
     monthly = Grant.objects.filter(kind="monthly").count()
     assert monthly == (1 if name == "grantmonthlycredits" else 0)
+    assert RecurringRun.objects.count() == (1 if name == "runrecurring" else 0)
 
 
 @pytest.mark.worker
@@ -380,6 +389,29 @@ def test_two_schedulers_run_a_chore_once(alice, valkey):
     for thread in threads:
         thread.join()
     assert sorted(ran) == sorted(schedule.TABLE)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_people_gave_a_time_to_waits_for_no_chore_that_takes_long(alice, valkey, monkeypatch):
+    assert sorted(chain(*schedule.LANES)) == sorted(schedule.TABLE)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def long(**_):
+        begun.set()
+        assert may_end.wait(60)
+        return Outcome("done")
+
+    monkeypatch.setitem(schedule.CHORES, "grantmonthlycredits", Chore(long, ""))
+    lanes = [scheduler.on_a_thread(lane) for lane in reversed(schedule.LANES)]
+    assert begun.wait(60)
+    lanes[1].join(60)
+    try:
+        assert ScheduledRun.objects.get(name="runrecurring").is_well
+        assert lanes[0].is_alive()
+    finally:
+        may_end.set()
+        lanes[0].join(60)
+    assert ScheduledRun.objects.filter(is_well=True).count() == len(schedule.TABLE)
 
 
 # --- Who is told ------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from studio.supervisor import StopSignal
 RECONCILE_SECONDS = 2.0
 NOTICE_ROUNDS = 5
 
+Lane = tuple[str, ...]
+
 log = logging.getLogger(__name__)
 
 
@@ -29,32 +31,40 @@ class Command(BaseCommand):
     def handle(self, **_: Any) -> None:
         """Go on whatever happens: the next round may do better."""
         stop, rounds = StopSignal(), 0
-        chores: threading.Thread | None = None
+        lanes: dict[Lane, threading.Thread | None] = dict.fromkeys(schedule.LANES)
         while not stop.asked:
             close_old_connections()
             _carefully(lambda: reconcile(now=timezone.now()))
             if rounds % NOTICE_ROUNDS == 0:
                 _carefully(lambda: notices.tell(now=timezone.now()))
-            if (chores is None or not chores.is_alive()) and _something_is_due():
-                # On a thread: a chore may take long, and lost items must not wait for it. It is
-                # left behind when we are stopped: each can be broken off anywhere.
-                chores = threading.Thread(target=_run_chores, name="chores", daemon=True)
-                chores.start()
+            for lane, thread in lanes.items():
+                if (thread is None or not thread.is_alive()) and _something_is_due(lane):
+                    lanes[lane] = on_a_thread(lane)
             rounds += 1
             stop.wait(RECONCILE_SECONDS)
 
 
-def _something_is_due() -> bool:
+def on_a_thread(lane: Lane) -> threading.Thread:
+    """Run what is due of a lane: it may take long, and lost items must not wait for it.
+
+    It is left behind when we are stopped: each chore can be broken off anywhere.
+    """
+    thread = threading.Thread(target=_run_chores, args=[lane], name="chores", daemon=True)
+    thread.start()
+    return thread
+
+
+def _something_is_due(lane: Lane) -> bool:
     try:
-        return bool(schedule.due(now=timezone.now()))
+        return bool(schedule.due(now=timezone.now(), lane=lane))
     except Error as problem:
         log.warning("Nobody knows what is due: %s", problem)
         return False
 
 
-def _run_chores() -> None:
+def _run_chores(lane: Lane) -> None:
     try:
-        _carefully(lambda: schedule.run_due(now=timezone.now()))
+        _carefully(lambda: schedule.run_due(now=timezone.now(), lane=lane))
     finally:
         connections.close_all()
 
