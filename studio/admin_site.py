@@ -117,7 +117,8 @@ NAVIGATION: list[tuple[Any, list[Entry]]] = [
             Entry.of(_("Deliveries"), "local_shipping", "batches.delivery"),
             Entry.of(_("Webhooks"), "webhook", "batches.webhookendpoint"),
             Entry.of(_("Webhook messages"), "forward_to_inbox", "batches.webhookmessage"),
-            Entry.of(_("Recurring"), "event_repeat", "batches.recurring"),
+            Entry.of(_("Schedules"), "event_repeat", "batches.recurring"),
+            Entry.of(_("Runs of schedules"), "update", "batches.recurringrun"),
         ],
     ),
     (

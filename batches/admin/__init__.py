@@ -4,6 +4,6 @@ Lists stay cheap however big the tables grow, and no page holds more rows than a
 what there is more of is a link away.
 """
 
-from batches.admin import deliveries, items, library, tools, webhooks, work
+from batches.admin import deliveries, items, library, recurring, tools, webhooks, work
 
-__all__ = ["deliveries", "items", "library", "tools", "webhooks", "work"]
+__all__ = ["deliveries", "items", "library", "recurring", "tools", "webhooks", "work"]
