@@ -129,7 +129,7 @@ class ItemAdmin(ReadOnlyAdmin):
 
         The trace of a log line is several ids, with slashes between them: the narrowest counts.
         """
-        term = search_term.replace("\0", "").strip(" []")
+        term = search_term.strip(" []")
         if not term:
             return queryset, False
         if uids := [uid for part in term.split("/") if (uid := uuid_of(part))]:
