@@ -76,12 +76,20 @@ FETCH_TIMEOUT = 600.0
 HUNG = 70
 """Exit status of a worker that ended itself because a model did not come back."""
 
+_in_hand: dict[str, None] = {}
+"""Kept by `Lease`; read by the thread that tells of this worker."""
+
 log = logging.getLogger(__name__)
 
 
 def worker_name() -> str:
     """This process, as claims name it: `host:pid`."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def in_hand() -> list[str]:
+    """The uids of the items that this process has in hand now, the longest first."""
+    return list(_in_hand)
 
 
 def fetch(item_ids: Sequence[int]) -> None:
@@ -140,6 +148,7 @@ class Lease:
 
     def __enter__(self) -> Self:
         self._named.__enter__()
+        _in_hand[str(self._item.uid)] = None
         # Its lines are about this item, too.
         renew = partial(copy_context().run, self._renew)
         self._thread = threading.Thread(target=renew, name="lease", daemon=True)
@@ -155,6 +164,7 @@ class Lease:
         self._ended.set()
         self._thread.join()
         self._named.__exit__(None, None, None)
+        _in_hand.pop(str(self._item.uid), None)
 
     def _renew(self) -> None:
         # No row once the claim is lost: settling will find out.

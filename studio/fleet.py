@@ -1,90 +1,84 @@
-"""The workers that are there: on which host and device, with which models, since when.
+"""What this process says of itself as a worker: host, device, models, the item in hand.
 
-Each worker tells Valkey with its pulse; nothing of it is needed for any work to be done.
+`batches.hosts` keeps what all of them say.
 """
 
-import json
 import os
+import re
 import socket
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import redis
 from django.conf import settings
 
-from studio.worker import about_key, keys_of_workers
+from batches import pipeline
+from batches.hosts import Worker, workers
+from tools import abilities
 from tools.engines import weights
 
+__all__ = ["Presence", "Worker", "workers"]
 
-@dataclass(frozen=True, kw_only=True)
-class Worker:
-    """One worker, as it said of itself at `seen_at`."""
-
-    name: str
-    """`host:pid`, as items name who has them in hand."""
-    queue: str
-    host: str
-    device: str
-    """`cpu`, or `cuda:0`."""
-    memory_bytes: int | None
-    """Of the host, for workers on its processor; nothing where nobody knows."""
-    loaded: tuple[str, ...]
-    """Models in memory, the least recently used first."""
-    runtime: str
-    """The version of ONNX Runtime; empty for workers without models."""
-    started_at: datetime
-    seen_at: datetime
+LOOK_SECONDS = 30.0
+"""Between two looks at what this host can run: weights may come and go."""
 
 
-def about(queue: str, *, started_at: float) -> Mapping[str, Any]:
-    """What this process says of itself as a worker of the queue."""
-    engine = queue in settings.ENGINE_QUEUES
-    return {
-        "queue": queue,
-        "host": socket.gethostname(),
-        "device": _device(queue),
-        "memory_bytes": None if queue == "gpu" else _memory(),
-        "loaded": weights.loaded() if engine else [],
-        "runtime": _runtime() if engine else "",
-        "started_at": started_at,
-    }
+class Presence:
+    """This worker, as it tells of itself with each pulse. Reads what others keep; asks nobody."""
+
+    def __init__(self, queue: str, *, device: str, memory_bytes: int | None) -> None:
+        self.draining = False
+        self.problems: tuple[str, ...] = ()
+        self._engine = queue in settings.ENGINE_QUEUES
+        self._models: list[str] = []
+        self._looked_at = -LOOK_SECONDS
+        self._lost: frozenset[str] = frozenset()
+        self._fixed = {
+            "queue": queue,
+            "host": socket.gethostname(),
+            "device": device,
+            "memory_bytes": memory_bytes,
+            "version": studio_version(),
+            "runtime": _runtime() if self._engine else "",
+            "started_at": time.time(),
+        }
+
+    def about(self) -> Mapping[str, Any]:
+        """What it says now."""
+        in_hand = pipeline.in_hand()
+        return {
+            **self._fixed,
+            "models": self._able() if self._engine else [],
+            "loaded": weights.loaded() if self._engine else [],
+            "item": in_hand[0] if in_hand else "",
+            "draining": self.draining,
+            "problems": list(self.problems),
+        }
+
+    def _able(self) -> list[str]:
+        now, lost = time.monotonic(), abilities.lost()
+        if now - self._looked_at >= LOOK_SECONDS or lost != self._lost:
+            self._models = abilities.here()
+            self._looked_at, self._lost = now, lost
+        return self._models
 
 
-def workers(client: redis.Redis) -> list[Worker]:
-    """All workers with a pulse, by queue and name. Raises `redis.RedisError` without Valkey."""
-    names = [name for queue in settings.RQ_QUEUES for name in keys_of_workers(client, queue=queue)]
-    if not names:
-        return []
-    said = client.mget([about_key(name) for name in names])
-    return [_worker(name, json.loads(text)) for name, text in zip(names, said, strict=True) if text]
-
-
-def _worker(name: str, said: Mapping[str, Any]) -> Worker:
-    return Worker(
-        name=name,
-        queue=said["queue"],
-        host=said["host"],
-        device=said["device"],
-        memory_bytes=said["memory_bytes"],
-        loaded=tuple(said["loaded"]),
-        runtime=said["runtime"],
-        started_at=datetime.fromtimestamp(said["started_at"], UTC),
-        seen_at=datetime.fromtimestamp(said["seen_at"], UTC),
-    )
-
-
-def _device(queue: str) -> str:
-    if queue != "gpu":
-        return "cpu"
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
-    return f"cuda:{visible or 0}"
-
-
-def _memory() -> int:
+def memory_of_host() -> int:
+    """Bytes of memory that this host has."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@cache
+def studio_version() -> str:
+    """The newest version in the changelog; with a plus where there is more than that."""
+    try:
+        text = (settings.BASE_DIR / "CHANGELOG.md").read_text()
+    except OSError:
+        return ""
+    names = re.findall(r"^## (\S+)", text, re.MULTILINE)[:2]
+    return f"{names[1]}+" if names[0] == "Unreleased" else names[0]
 
 
 def _runtime() -> str:

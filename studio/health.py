@@ -4,8 +4,7 @@ import redis
 from django.conf import settings
 from django.db import Error, connection
 
-from batches import dispatch
-from studio.worker import workers_there
+from batches import dispatch, hosts
 
 
 def missing() -> list[str]:
@@ -21,7 +20,7 @@ def missing() -> list[str]:
         gone += [
             f"{queue} worker"
             for queue in settings.RQ_QUEUES
-            if not workers_there(client, queue=queue)
+            if not hosts.count(client, queue=queue)
         ]
     except (redis.RedisError, OSError):
         gone.append("valkey")

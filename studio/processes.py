@@ -21,10 +21,9 @@ from django.core.management import call_command
 from django.db import close_old_connections, connections
 from django.utils import timezone
 
-from batches import dispatch, lifecycle
+from batches import dispatch, hosts, lifecycle
 from studio import valkey
 from studio.supervisor import Child, Supervisor, manage
-from studio.worker import end_pulse
 
 WEB, WORKERS, SCHEDULER, VALKEY = range(4)
 """The order in which they are stopped."""
@@ -216,7 +215,7 @@ def end_claims(child: Child, pid: int) -> None:
             log.warning("%d items of %s run again.", ended, worker)
     # Without Valkey its pulse will soon be too old to count.
     with suppress(redis.RedisError, OSError):
-        end_pulse(dispatch.connection(), queue=child.queue, worker=worker)
+        hosts.forget(dispatch.connection(), queue=child.queue, worker=worker)
 
 
 def _missing_on_the_page() -> list[str]:

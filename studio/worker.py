@@ -5,7 +5,6 @@ pulse in Valkey says that a worker is there, also while a model computes and aft
 """
 
 import ctypes
-import json
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -18,11 +17,10 @@ from django.db import close_old_connections, connection
 from rq import Queue, SimpleWorker
 from rq.job import Job
 
-from batches import dispatch
+from batches import dispatch, hosts
 
 PULSE_SECONDS = 2.0
-PULSE_LASTS = 10.0
-"""A worker without a pulse for so long does not count as there."""
+"""Between two words of a worker; `hosts.SILENCE` is a few times as long."""
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +73,11 @@ class Pulse:
         about: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._client = client
-        self._key = _key(queue)
+        self._queue = queue
         self._worker = worker
         self._about = about
-        self._ended = threading.Event()
+        self._ended = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
 
     def __enter__(self) -> Self:
@@ -91,59 +90,21 @@ class Pulse:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ended.set()
+        self._ended = True
+        self._wake.set()
         self._thread.join()
 
+    def now(self) -> None:
+        """Say it at once: something has changed that others go by. Safe in a signal's handler."""
+        self._wake.set()
+
     def _beat(self) -> None:
-        while True:
+        while not self._ended:
             try:
-                # The server's clock: hosts may disagree about the time.
-                now = _server_time(self._client)
-                with self._client.pipeline() as beat:
-                    beat.zadd(self._key, {self._worker: now})
-                    said = json.dumps({**self._about(), "seen_at": now})
-                    beat.set(about_key(self._worker), said, px=int(PULSE_LASTS * 1000))
-                    beat.execute()
+                hosts.say(self._client, queue=self._queue, worker=self._worker, about=self._about())
             except (redis.RedisError, OSError) as error:
                 log.warning("No pulse: %s", error)
-            if self._ended.wait(PULSE_SECONDS):
-                break
-        with suppress(redis.RedisError, OSError):  # it will be forgotten for want of a pulse
-            end_pulse_of(self._client, self._key, self._worker)
-
-
-def workers_there(client: redis.Redis, *, queue: str) -> int:
-    """How many workers of a queue have a pulse. Raises `redis.RedisError` without Valkey."""
-    return int(client.zcount(_key(queue), _server_time(client) - PULSE_LASTS, "+inf"))
-
-
-def keys_of_workers(client: redis.Redis, *, queue: str) -> list[str]:
-    """The names of a queue's workers that have a pulse, sorted."""
-    since = _server_time(client) - PULSE_LASTS
-    found: list[Any] = client.zrangebyscore(_key(queue), since, "+inf")
-    return sorted(name.decode() for name in found)
-
-
-def end_pulse(client: redis.Redis, *, queue: str, worker: str) -> None:
-    """Forget a worker that is known to be dead."""
-    end_pulse_of(client, _key(queue), worker)
-
-
-def end_pulse_of(client: redis.Redis, key: str, worker: str) -> None:
-    """The same, for the key of its queue's workers."""
-    client.zrem(key, worker)
-    client.delete(about_key(worker))
-
-
-def about_key(worker: str) -> str:
-    """Where Valkey has what a worker says of itself."""
-    return f"studio:worker:{worker}"
-
-
-def _key(queue: str) -> str:
-    return f"studio:workers:{queue}"
-
-
-def _server_time(client: redis.Redis) -> float:
-    seconds, microseconds = client.time()
-    return float(seconds) + microseconds / 1e6
+            self._wake.wait(PULSE_SECONDS)
+            self._wake.clear()
+        with suppress(redis.RedisError, OSError):  # else it will be forgotten for its silence
+            hosts.forget(self._client, queue=self._queue, worker=self._worker)

@@ -157,7 +157,7 @@ def test_workers_are_listed_with_what_they_said_and_have_in_hand(desk, alice, va
     for position in range(3):
         bare_item(batch, state=ItemState.RUNNING, position=position, worker="gpu-1:42")
     said = {
-        "queue": "cpu", "host": "gpu-1", "device": "cpu", "memory_bytes": 2**30,
+        "device": "cpu", "memory_bytes": 2**30, "models": ["remove-background:u2netp"],
         "loaded": ["u2netp"], "runtime": "1.32.0", "started_at": timezone.now().timestamp(),
     }  # fmt: skip
     with Pulse(valkey, queue="cpu", worker="gpu-1:42", about=lambda: said):

@@ -8,9 +8,9 @@ from django.db import InterfaceError, OperationalError, connection
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from batches import dispatch
+from batches import dispatch, hosts
 from studio import health, worker
-from studio.worker import Pulse, end_pulse, workers_there
+from studio.worker import Pulse
 from tests.studio.conftest import eventually
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +41,7 @@ def test_each_kind_of_worker_that_is_missing_is_named(client, valkey, settings):
     settings.RQ_QUEUES = {**settings.RQ_QUEUES, "gpu": settings.RQ_QUEUES["cpu"]}
 
     with Pulse(valkey, queue="cpu", worker="a:2"):
-        eventually(lambda: workers_there(valkey, queue="cpu"), seconds=5)
+        eventually(lambda: hosts.count(valkey, queue="cpu"), seconds=5)
         answer = client.get("/healthz")
 
     assert answer.status_code == 503
@@ -76,25 +76,25 @@ def test_a_pulse_begins_at_once_goes_on_through_a_flush_and_ends_with_the_worker
     monkeypatch.setattr(worker, "PULSE_SECONDS", 0.05)
 
     with Pulse(valkey, queue="cpu", worker="a:1"):
-        eventually(lambda: workers_there(valkey, queue="cpu") == 1, seconds=5)
+        eventually(lambda: hosts.count(valkey, queue="cpu") == 1, seconds=5)
         valkey.flushdb()
-        eventually(lambda: workers_there(valkey, queue="cpu") == 1, seconds=5)
+        eventually(lambda: hosts.count(valkey, queue="cpu") == 1, seconds=5)
 
-    assert workers_there(valkey, queue="cpu") == 0
+    assert hosts.count(valkey, queue="cpu") == 0
 
 
 def test_a_pulse_that_is_too_old_does_not_count(valkey, monkeypatch):
-    valkey.zadd("studio:workers:cpu", {"a:1": time.time() - worker.PULSE_LASTS - 1})
-    assert workers_there(valkey, queue="cpu") == 0
+    valkey.zadd("studio:workers:cpu", {"a:1": time.time() - hosts.SILENCE - 1})
+    assert hosts.count(valkey, queue="cpu") == 0
 
-    valkey.zadd("studio:workers:cpu", {"a:1": time.time() - worker.PULSE_LASTS + 5})
-    assert workers_there(valkey, queue="cpu") == 1
+    valkey.zadd("studio:workers:cpu", {"a:1": time.time() - hosts.SILENCE + 5})
+    assert hosts.count(valkey, queue="cpu") == 1
 
 
 def test_a_worker_that_is_known_to_be_dead_is_forgotten_alone(valkey):
     valkey.zadd("studio:workers:cpu", {"a:1": time.time(), "a:2": time.time()})
 
-    end_pulse(valkey, queue="cpu", worker="a:1")
+    hosts.forget(valkey, queue="cpu", worker="a:1")
 
     assert valkey.zrange("studio:workers:cpu", 0, -1) == [b"a:2"]
 

@@ -1,8 +1,6 @@
 """``manage.py worker QUEUE``: one resident worker."""
 
 import gc
-import time
-from functools import partial
 from typing import Any
 
 import django_rq
@@ -60,10 +58,11 @@ class Command(BaseCommand):
             maintenance_interval=60,
             log_job_description=False,
         )
+        presence = fleet.Presence(queue, device="cpu", memory_bytes=fleet.memory_of_host())
         with Pulse(
             source.connection,
             queue=queue,
             worker=pipeline.worker_name(),
-            about=partial(fleet.about, queue, started_at=time.time()),
+            about=presence.about,
         ):
             worker.work(burst=burst, max_jobs=max_jobs, logging_level="WARNING")
