@@ -17,11 +17,10 @@ from typing import Any
 from django.db import connections
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from accounts.models import ConnectionKind
-from batches import deliveries, dispatch, storage
+from batches import clock, deliveries, dispatch, storage
 from batches.deliveries import MOST_TRIES, RECENT, UNDOING
 from batches.exports import registry
 from batches.exports.base import EachExporter, ExportError, FileExporter, RowsExporter
@@ -61,7 +60,7 @@ def send(delivery_id: int) -> None:
     Delivery.objects.filter(pk=delivery_id).update(rung_at=None)
     found = Delivery.objects.select_related("batch__owner", "connection")
     delivery = found.filter(pk=delivery_id).first()
-    now = timezone.now()
+    now = clock.now()
     if delivery is None or delivery.state not in OPEN:
         return
     if delivery.retry_at and delivery.retry_at > now:
@@ -89,7 +88,7 @@ def _carry(delivery: Delivery, exporter: EachExporter) -> None:
     """Send, or take back, as many results as the window has room for."""
     this = Delivery.objects.filter(pk=delivery.pk)
     this.filter(state=DeliveryState.WAITING).update(
-        state=DeliveryState.RUNNING, started_at=timezone.now()
+        state=DeliveryState.RUNNING, started_at=clock.now()
     )
     undoing = bool(delivery.cursor.get(UNDOING))
     if not undoing:
@@ -98,12 +97,12 @@ def _carry(delivery: Delivery, exporter: EachExporter) -> None:
     claimed = _claim(delivery, undoing=undoing)
     _side_by_side([partial(work, delivery, parcel, exporter) for parcel in claimed])
     if not deliveries.close_if_over(delivery.pk) and _due(delivery, undoing=undoing).exists():
-        dispatch.ring_deliveries(this, now=timezone.now())
+        dispatch.ring_deliveries(this, now=clock.now())
 
 
 def _due(delivery: Delivery, *, undoing: bool) -> Any:
     """Parcels that somebody may take now."""
-    now = timezone.now()
+    now = clock.now()
     if undoing:
         waiting = delivery.parcels.filter(state=ParcelState.SENT, error_code="")
     else:
@@ -117,7 +116,7 @@ def _claim(delivery: Delivery, *, undoing: bool) -> list[Parcel]:
     if room <= 0:
         return []
     ids = list(_due(delivery, undoing=undoing).order_by("pk").values_list("pk", flat=True)[:room])
-    now, won = timezone.now(), []
+    now, won = clock.now(), []
     before = ParcelState.SENT if undoing else ParcelState.WAITING
     for pk in ids:
         token = uuid.uuid4()
@@ -178,7 +177,7 @@ def _take_back(delivery: Delivery, parcel: Parcel, exporter: EachExporter) -> No
 
 def _stop(delivery: Delivery, parcel: Parcel, error: OutsideError, *, back: ParcelState) -> None:
     """End a try that went wrong: later again where that can help, else it has failed."""
-    now = timezone.now()
+    now = clock.now()
     if error.code in LIMITS:
         # The place has had enough of all of us: nobody asks again before it is time.
         _settle(parcel, state=back, attempt=F("attempt") - 1)
@@ -199,7 +198,7 @@ def _stop(delivery: Delivery, parcel: Parcel, error: OutsideError, *, back: Parc
 def _settle(parcel: Parcel, **fields: Any) -> bool:
     """Write down what became of a parcel, if the claim still holds."""
     mine = Parcel.objects.filter(pk=parcel.pk, token=parcel.token, state=ParcelState.SENDING)
-    return bool(mine.update(token=None, lease_until=None, changed_at=timezone.now(), **fields))
+    return bool(mine.update(token=None, lease_until=None, changed_at=clock.now(), **fields))
 
 
 def _wait_for_reset(delivery: Delivery, error: OutsideError, *, now: datetime) -> None:
@@ -289,7 +288,7 @@ def _push(delivery: Delivery, exporter: RowsExporter) -> None:
         while news := _news(delivery, cursor):
             lost = exporter.push(delivery, news)
             cursor = _remembered(delivery, cursor, news, lost)
-            lease = timezone.now() + LONG_LEASE
+            lease = clock.now() + LONG_LEASE
             if not _mine(delivery).update(cursor=cursor, lease_until=lease, attempt=1):
                 return  # somebody else has it
     except OutsideError as error:
@@ -301,7 +300,7 @@ def _push(delivery: Delivery, exporter: RowsExporter) -> None:
         if over or not delivery.follows:
             _end_of_rows(delivery, cursor)
         else:
-            later = timezone.now() + PUSH_EVERY
+            later = clock.now() + PUSH_EVERY
             _mine(delivery).update(token=None, lease_until=None, retry_at=later, attempt=0)
 
 
@@ -322,7 +321,7 @@ def _end_of_rows(delivery: Delivery, cursor: Mapping[str, Any]) -> None:
 
 def _claim_whole(delivery: Delivery) -> bool:
     """Win a delivery that is one piece of work."""
-    now = timezone.now()
+    now = clock.now()
     token = uuid.uuid4()
     free = Delivery.objects.open().filter(pk=delivery.pk, token=None)
     won = free.update(
@@ -338,7 +337,7 @@ def _claim_whole(delivery: Delivery) -> bool:
 
 
 def _stop_whole(delivery: Delivery, error: OutsideError) -> None:
-    now = timezone.now()
+    now = clock.now()
     if error.code in LIMITS:
         later = timedelta(seconds=min(error.retry_after or LIMIT_WAITS[0], LONGEST_WAIT))
         _mine(delivery).update(
@@ -379,7 +378,7 @@ def _remembered(
     it writes. So it stays behind, and remembers what it has told since.
     """
     last = news[-1].changed_at
-    after = min(last, timezone.now() - RECENT)
+    after = min(last, clock.now() - RECENT)
     known = dict(cursor.get("pushed", {})) | {
         str(item.pk): item.changed_at.isoformat() for item in news
     }

@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from accounts.models import Connection, ConnectionKind, User
-from batches import dispatch, lifecycle, messages, outbox, storage
+from batches import clock, dispatch, lifecycle, messages, outbox, storage
 from batches.exports import archive, registry
 from batches.exports.base import EachExporter
 from batches.models import (
@@ -143,7 +143,7 @@ def begin(batch: Batch, wish: Wish, *, follows: bool = False) -> Delivery:
     With `follows` each result goes out as its image finishes, and a file is made at the end;
     else what is there now is all.
     """
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         delivery = Delivery.objects.create(
             batch=batch,
@@ -505,7 +505,7 @@ def _lock(delivery: Delivery) -> Delivery:
 
 
 def _rung(delivery: Delivery) -> Delivery:
-    dispatch.ring_deliveries(Delivery.objects.filter(pk=delivery.pk), now=timezone.now())
+    dispatch.ring_deliveries(Delivery.objects.filter(pk=delivery.pk), now=clock.now())
     return _fresh(delivery)
 
 

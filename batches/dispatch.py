@@ -12,7 +12,9 @@ item's claim before it does anything.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Any
@@ -30,10 +32,12 @@ from rq import Queue
 
 from accounts import plans
 from accounts.models import User
+from batches import hosts
 from batches.models import Batch, Delivery, Item, ItemQuerySet
 from batches.models.deliveries import DeliveryQuerySet
 from batches.states import ENDED, BatchState, ItemState
-from tools import registry
+from tools import abilities, registry
+from tools.base import Tool
 
 FETCH_JOB = "batches.jobs.fetch_items"
 RUN_JOB = "batches.jobs.run_item"
@@ -54,6 +58,9 @@ MOST_AHEAD = 4
 """Single images of one person that go ahead of batches; who runs more queues up for the rest."""
 RING_AGAIN_AFTER = timedelta(seconds=30)
 """A ring that nobody has followed for so long is taken for lost."""
+
+HEARD_SECONDS = 1.0
+"""How long a process goes by what it has heard of the workers."""
 
 _EPOCH_KEY = "studio:epoch"
 
@@ -113,11 +120,60 @@ class NoEngine(Exception):
 
 
 def queue_for(tool_slug: str) -> str:
-    """The first existing engine queue among the kinds that the tool can run on."""
-    for kind in registry.get(tool_slug).engines:
-        if kind in settings.ENGINE_QUEUES:
-            return kind
-    raise NoEngine(tool_slug)
+    """The queue that the tool likes best of those that are configured, whoever is there."""
+    return _queues(registry.get(tool_slug))[0]
+
+
+def route(tool: Tool, ability: str) -> str | None:
+    """The queue for items that need this ability: the first with a worker that has it.
+
+    None when workers are there and none of them has. Without Valkey, and where no engine worker
+    has said anything, work waits in the queue that is configured. Raises `NoEngine`.
+    """
+    queues = _queues(tool)
+    there = engine_workers()
+    if not there:
+        return queues[0]
+    able = {worker.queue for worker in there if worker.can_run(ability)}
+    return next((queue for queue in queues if queue in able), None)
+
+
+def engine_workers() -> list[hosts.Worker] | None:
+    """The workers that serve engine queues, as of a second ago at most; None without Valkey."""
+    if time.monotonic() >= _heard.until:
+        try:
+            said = hosts.workers(connection())
+            engines = [one for one in said if one.queue in settings.ENGINE_QUEUES]
+            _heard.workers = [one for one in engines if not one.draining]
+        except (redis.RedisError, OSError):
+            _heard.workers = None
+        _heard.until = time.monotonic() + HEARD_SECONDS
+    return _heard.workers
+
+
+def others_can_run(ability: str, *, but: str = "") -> bool:
+    """Whether any engine worker besides the one of this name has an ability; no if nobody knows."""
+    there = engine_workers() or []
+    return any(worker.can_run(ability) for worker in there if worker.name != but)
+
+
+class _Heard:
+    """What was heard of the workers, and until when that will do."""
+
+    workers: list[hosts.Worker] | None = None
+    until = 0.0
+
+
+_heard = _Heard()
+
+
+def _queues(tool: Tool) -> list[str]:
+    """The configured queues that serve the tool's kinds of engine, best first."""
+    names = settings.ENGINE_QUEUES
+    found = [name for kind in tool.engines for name in names if hosts.kind_of(name) == kind]
+    if not found:
+        raise NoEngine(tool.slug)
+    return found
 
 
 def top_up(batch_id: int, *, now: datetime) -> None:
@@ -131,7 +187,7 @@ def top_up(batch_id: int, *, now: datetime) -> None:
     if batch is None or waiting(batch.owner, [batch]):
         return
     try:
-        engine_queue = queue_for(batch.tool)
+        routes = _routes(registry.get(batch.tool))
     except (NoEngine, registry.UnknownTool):
         # The site was set up otherwise when it started. It must not keep others waiting.
         log.warning("Batch %s waits: nothing here runs the tool %r.", batch.uid, batch.tool)
@@ -146,9 +202,34 @@ def top_up(batch_id: int, *, now: datetime) -> None:
             for start in range(0, len(fetches), FETCHES_PER_JOB)
         ]
         _ring("io", FETCH_JOB, [{"item_ids": chunk} for chunk in chunks], ahead=_goes_ahead(batch))
-    runs = _take(items, ItemState.FETCHED, ItemState.RUNNING, ENGINE_WINDOW << batch.priority, now)
-    if runs:
-        _ring(engine_queue, RUN_JOB, [{"item_id": pk} for pk in runs], ahead=_goes_ahead(batch))
+    # What nobody can run now stays outside the window, and in nobody's way.
+    nowhere = [model for model, queue in routes.items() if queue is None]
+    able = items.exclude(settings__model__in=nowhere) if nowhere else items
+    if set(nowhere) == set(routes):
+        return
+    runs = _take(able, ItemState.FETCHED, ItemState.RUNNING, ENGINE_WINDOW << batch.priority, now)
+    for queue, ids in _by_queue(items, runs, routes).items():
+        _ring(queue, RUN_JOB, [{"item_id": pk} for pk in ids], ahead=_goes_ahead(batch))
+
+
+def _routes(tool: Tool) -> dict[str, str | None]:
+    """The queue for each model of the tool; its only key is empty where there is no choice."""
+    return {ability.partition(":")[2]: route(tool, ability) for ability in abilities.all_of(tool)}
+
+
+def _by_queue(
+    items: ItemQuerySet, ids: Sequence[int], routes: Mapping[str, str | None]
+) -> dict[str, list[int]]:
+    """The items by the queue for their model, in their order."""
+    queues = [queue for queue in routes.values() if queue is not None]
+    if not ids or len(set(queues)) == 1:
+        return {queues[0]: list(ids)} if ids else {}
+    models = dict(items.filter(pk__in=ids).values_list("pk", "settings__model"))
+    found: dict[str, list[int]] = {}
+    for pk in ids:
+        queue = routes.get(models.get(pk) or "") or queues[0]
+        found.setdefault(queue, []).append(pk)
+    return found
 
 
 def waiting(owner: User, batches: Iterable[Batch]) -> set[int]:
@@ -247,15 +328,37 @@ def connection() -> redis.Redis:
     A server that is away is given up on after a few hundredths of a second, one that hangs after
     a few seconds: the database knows what there is to do, and nobody waits for a doorbell.
     """
-    server = settings.RQ_QUEUES["io"]
-    patience: dict[str, Any] = {
-        "retry": Retry(ExponentialBackoff(cap=0.05, base=0.01), 2),
-        "socket_timeout": 2,
-        "socket_connect_timeout": 2,
+    return _connect(
+        retry=Retry(ExponentialBackoff(cap=0.05, base=0.01), 2),
+        socket_timeout=2,
+        socket_connect_timeout=2,
+    )
+
+
+def waiting_connection() -> redis.Redis:
+    """A connection of its own for a worker that waits for rings.
+
+    It may be silent for long, so the kernel asks whether the other side is there: where the
+    network is cut, that is noticed after 25 seconds at most.
+    """
+    if not settings.REDIS_URL.startswith(("redis://", "rediss://")):
+        return _connect()
+    # Asked after 10 silent seconds, 5 times with 3 seconds between; what was sent may be
+    # unanswered for 15.
+    alive = {
+        socket.TCP_KEEPIDLE: 10,
+        socket.TCP_KEEPINTVL: 3,
+        socket.TCP_KEEPCNT: 5,
+        socket.TCP_USER_TIMEOUT: 15_000,
     }
+    return _connect(socket_connect_timeout=5, socket_keepalive=True, socket_keepalive_options=alive)
+
+
+def _connect(**how: Any) -> redis.Redis:
+    server = settings.RQ_QUEUES["io"]
     if url := server.get("URL"):
-        return redis.Redis.from_url(url, **patience)
-    return redis.Redis(unix_socket_path=server["UNIX_SOCKET_PATH"], db=server["DB"], **patience)
+        return redis.Redis.from_url(url, **how)
+    return redis.Redis(unix_socket_path=server["UNIX_SOCKET_PATH"], db=server["DB"], **how)
 
 
 def _take(

@@ -35,10 +35,8 @@ local found = {}
 for number = 1, #KEYS do
     local there = redis.call('ZRANGEBYSCORE', KEYS[number], since, '+inf', 'WITHSCORES')
     for place = 1, #there, 2 do
-        local said = redis.call('GET', ARGV[2] .. there[place])
-        if said then
-            table.insert(found, {ARGV[2 + number], there[place], there[place + 1], said})
-        end
+        local said = redis.call('GET', ARGV[2] .. there[place]) or '{}'
+        table.insert(found, {ARGV[2 + number], there[place], there[place + 1], said})
     end
 end
 return found

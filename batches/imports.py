@@ -18,11 +18,10 @@ from uuid import UUID, uuid4
 
 from django.db import transaction
 from django.db.models import Max, Q
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from batches import dispatch, intake, lifecycle, messages, pricing, sheets
+from batches import clock, dispatch, intake, lifecycle, messages, pricing, sheets
 from batches.models import Batch, Sheet
 from batches.sources.base import Row
 from batches.sources.tables import TableError
@@ -195,7 +194,7 @@ def begin(
         batch = lifecycle.open_import(
             owner, tool, first, sheet=sheet, plan=plan, settings=settings, **more
         )
-        _ring(batch, now=timezone.now())
+        _ring(batch, now=clock.now())
     return batch
 
 
@@ -219,7 +218,7 @@ def again(batch: Batch) -> Batch:
             raise lifecycle.StateConflict(_("It does not wait for an import."))
         plan = {**draft.plan, "errors": [], "skip_invalid": True, "tries": 0}
         Batch.objects.filter(pk=draft.pk).advance(BatchState.IMPORTING, plan=plan)
-        _ring(draft, now=timezone.now())
+        _ring(draft, now=clock.now())
     batch.refresh_from_db()
     return batch
 
@@ -244,7 +243,7 @@ def run(batch_id: int) -> None:
 
     Safe to run twice, at once or again: rows become items under the claim only.
     """
-    claimed = _claim(batch_id, now=timezone.now())
+    claimed = _claim(batch_id, now=clock.now())
     if claimed is None:
         return
     batch, token = claimed
@@ -319,7 +318,7 @@ def _holding(batch: Batch, token: UUID) -> Iterator[None]:
     """A transaction in which the import is surely ours. Raises `Lost`."""
     with transaction.atomic():
         ours = Batch.objects.filter(pk=batch.pk, token=token, state=BatchState.IMPORTING)
-        if not ours.update(lease_until=timezone.now() + LEASE):
+        if not ours.update(lease_until=clock.now() + LEASE):
             raise Lost
         yield
 
@@ -329,7 +328,7 @@ def _hand_over(batch: Batch, token: UUID) -> None:
     with _holding(batch, token):
         plan = {**batch.plan, "tries": 0}
         Batch.objects.filter(pk=batch.pk).update(token=None, lease_until=None, plan=plan)
-        _ring(batch, now=timezone.now())
+        _ring(batch, now=clock.now())
 
 
 def _finish(batch: Batch, token: UUID) -> None:

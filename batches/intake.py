@@ -22,6 +22,7 @@ from batches.patterns import Facts, Namer, NameTaken
 from batches.sources.base import Row
 from batches.states import ItemState
 from batches.stores import paths
+from tools import abilities
 from tools.base import SettingsInvalid, Tool, ToolError
 from tools.engines import guard, images
 
@@ -338,7 +339,11 @@ class Cleaner:
             cleaned = self.tool.clean(settings, base=self._base)
         except SettingsInvalid as invalid:
             return invalid
-        return cleaned, self.tool.max_price(cleaned), self.tool.unavailable_reason(cleaned)
+        return (
+            cleaned,
+            self.tool.max_price(cleaned),
+            abilities.unavailable_reason(self.tool, cleaned),
+        )
 
 
 @dataclass(frozen=True)

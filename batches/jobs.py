@@ -6,9 +6,7 @@ survive the jobs of today during a deploy.
 
 from typing import Any
 
-from django.utils import timezone
-
-from batches import couriers, imports, pipeline, recurring_runs, webhooks
+from batches import clock, couriers, imports, pipeline, recurring_runs, webhooks
 
 
 def fetch_items(*, item_ids: list[int], **_: Any) -> None:
@@ -23,7 +21,7 @@ def run_item(*, item_id: int, **_: Any) -> None:
 
 def send_webhooks(**_: Any) -> None:
     """Send the messages that are due."""
-    webhooks.send_due(now=timezone.now())
+    webhooks.send_due(now=clock.now())
 
 
 def import_rows(*, batch_id: int, **_: Any) -> None:

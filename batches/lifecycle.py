@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 from uuid import UUID, uuid4
@@ -26,6 +26,7 @@ from django.utils.translation import ngettext
 from accounts import plans
 from accounts.models import User
 from batches import (
+    clock,
     dispatch,
     fetch,
     intake,
@@ -44,6 +45,7 @@ from batches.patterns import PatternInvalid
 from batches.sources.base import Row
 from batches.states import DELETABLE, IN_HAND, ON_HOLD, RETRYABLE, BatchState, ItemState
 from credits import ledger
+from tools import abilities
 from tools.base import Tool
 
 CANCEL_SECONDS = 10.0
@@ -56,6 +58,8 @@ PRIORITIES = (0, 1)
 """Of batches: normal, and raised."""
 MOST_LOSSES = 5
 """Workers that one item may lose before it fails."""
+GIVEN_BACK_WAITS = timedelta(seconds=4)
+"""Before an item that a worker gave back is rung for again: by then all know what it can't run."""
 MOST_REMEMBERED = 50
 """Tries that an item's history keeps."""
 
@@ -287,7 +291,7 @@ def start(batch: Batch, *, sample: int | None = None) -> Batch:
             if end := after.first():
                 pending = pending.filter(position__lt=end.position)
         _hold_and_move(batch, pending, key=f"start:{batch.uid}", attempt=1)
-        Batch.objects.filter(pk=batch.pk).advance(BatchState.RUNNING, started_at=timezone.now())
+        Batch.objects.filter(pk=batch.pk).advance(BatchState.RUNNING, started_at=clock.now())
     return _after(batch)
 
 
@@ -313,7 +317,7 @@ def pause(batch: Batch) -> Batch:
     if not Batch.objects.filter(pk=batch.pk).advance(BatchState.PAUSED):
         raise StateConflict(_("Only a running batch can be paused."))
     paused = _fresh(batch)
-    dispatch.begin_waiting(paused.owner, now=timezone.now())
+    dispatch.begin_waiting(paused.owner, now=clock.now())
     return paused
 
 
@@ -342,7 +346,7 @@ def cancel(batch: Batch) -> Batch:
             _("It has ended already."),
         )
         Batch.objects.filter(pk=batch.pk).advance(BatchState.CANCELLING)
-    dispatch.begin_waiting(batch.owner, now=timezone.now())
+    dispatch.begin_waiting(batch.owner, now=clock.now())
     return finish_cancelling(batch)
 
 
@@ -357,7 +361,7 @@ def finish_cancelling(batch: Batch) -> Batch:
     unpaid = batch.items.filter(state=ItemState.PENDING, hold=None)
     while (first := unpaid.aggregate(n=Min("position"))["n"]) is not None:
         unpaid.filter(position__lt=first + MOVE_CHUNK).advance(
-            ItemState.CANCELLED, finished_at=timezone.now()
+            ItemState.CANCELLED, finished_at=clock.now()
         )
     for states in (IN_HAND, {ItemState.PENDING, *ON_HOLD}):
         while _cancel_some(batch, states):
@@ -365,9 +369,9 @@ def finish_cancelling(batch: Batch) -> Batch:
                 return _fresh(batch)
     with transaction.atomic():
         this = Batch.objects.filter(pk=batch.pk)
-        if this.advance(BatchState.CANCELLED, finished_at=timezone.now()):
+        if this.advance(BatchState.CANCELLED, finished_at=clock.now()):
             _tell(batch, outbox.BATCH_FINISHED)
-    dispatch.ring_followers(batch.pk, now=timezone.now())
+    dispatch.ring_followers(batch.pk, now=clock.now())
     return _fresh(batch)
 
 
@@ -384,7 +388,7 @@ def _cancel_some(batch: Batch, states: Collection[ItemState]) -> int:
             token=None,
             lease_until=None,
             rung_at=None,
-            finished_at=timezone.now(),
+            finished_at=clock.now(),
         )
         release_items(chunk)
     return len(chunk)
@@ -625,10 +629,10 @@ def close_if_finished(batch_id: int) -> bool:
             moved = this.advance(BatchState.SAMPLED)
             _tell(batch, outbox.BATCH_SAMPLED)
         else:
-            moved = this.advance(BatchState.FINISHED, finished_at=timezone.now())
+            moved = this.advance(BatchState.FINISHED, finished_at=clock.now())
             _tell(batch, outbox.BATCH_FINISHED)
     if moved and not batch.single:
-        dispatch.begin_waiting(batch.owner, now=timezone.now())
+        dispatch.begin_waiting(batch.owner, now=clock.now())
     return bool(moved)
 
 
@@ -694,6 +698,43 @@ def _take_away(item: Item, *, now: datetime) -> bool:
     return moved
 
 
+def give_back(item: Item, code: str) -> bool:
+    """Let another worker run an item that its worker can't; after `MOST_LOSSES` of them it fails.
+
+    False when the claim was lost.
+    """
+    if item.losses + 1 >= MOST_LOSSES:
+        return fail_item(item, code, {}, token=item.token)
+    later = clock.now() + GIVEN_BACK_WAITS
+    return bool(put_back(item, code, {}, losses=F("losses") + 1, retry_at=later))
+
+
+def hand_over(worker: str, *, now: datetime) -> int:
+    """Let others run at once what a worker has in hand that is to end now; returns how many.
+
+    That is no loss: however often workers are stopped, no image fails for it.
+    """
+    held = Item.objects.filter(state__in=IN_HAND, worker=worker).select_related("batch")
+    moved = 0
+    for item in held.order_by("pk"):
+        if put_back(item, "worker_stopped", {}):
+            moved += 1
+            settled(item.batch_id, now=now)
+    return moved
+
+
+def turn_away(item: Item) -> bool:
+    """Put an item in hand back untried: this worker lacks what it needs, and another one has it.
+
+    It waits for a moment, or the same worker would have it again at once. False when the claim
+    was lost.
+    """
+    mine = Item.objects.filter(pk=item.pk, token=item.token)
+    later = clock.now() + GIVEN_BACK_WAITS
+    fields: dict[str, Any] = {"token": None, "lease_until": None, "rung_at": None}
+    return bool(mine.advance(ItemState.FETCHED, retry_at=later, **fields))
+
+
 def put_back(item: Item, code: str, params: Mapping[str, Any], **fields: Any) -> int:
     """Give an item in hand back to its queue, if its claim still holds, and remember why."""
     to = ItemState.QUEUED if item.state == ItemState.FETCHING else ItemState.FETCHED
@@ -705,7 +746,7 @@ def put_back(item: Item, code: str, params: Mapping[str, Any], **fields: Any) ->
         attempt=F("attempt") + 1,
         # Nobody but the claim's holder writes it; the claim itself was the last change of state,
         # or a hold after all, moments later.
-        history=_history(item, code, params, started_at=item.changed_at, ended_at=timezone.now()),
+        history=_history(item, code, params, started_at=item.changed_at, ended_at=clock.now()),
         **fields,
     )
 
@@ -721,7 +762,7 @@ def fail_item(item: Item, code: str, params: Mapping[str, Any], *, token: UUID |
             token=None,
             lease_until=None,
             rung_at=None,
-            finished_at=timezone.now(),
+            finished_at=clock.now(),
         )
         if moved:
             release_items([item])
@@ -842,7 +883,7 @@ def _tool_now(batch: Batch) -> Tool:
 
 
 def _refuse_unavailable(tool: Tool, settings: Mapping[str, Any]) -> None:
-    if reason := tool.unavailable_reason(dict(settings)):
+    if reason := abilities.unavailable_reason(tool, dict(settings)):
         raise ToolUnavailable(reason)
     try:
         dispatch.queue_for(tool.slug)
@@ -856,7 +897,7 @@ def _refuse_unavailable(tool: Tool, settings: Mapping[str, Any]) -> None:
 
 def _after(batch: Batch) -> Batch:
     """Ring, or close a batch in which nothing was left to do."""
-    settled(batch.pk, now=timezone.now())
+    settled(batch.pk, now=clock.now())
     return _fresh(batch)
 
 

@@ -120,6 +120,7 @@ TEXTS = {
     "worker_lost": _(
         "The worker stopped {n} times on this image. Try another model or a smaller image."
     ),
+    "worker_stopped": _("The worker was stopped before it was done. Another one runs the image."),
     "connection_gone": _(
         "The account that this belongs to isn't connected any more. "
         "Connect it again and start anew, or upload the file."

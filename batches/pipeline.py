@@ -34,13 +34,14 @@ from django.conf import settings
 from django.db import DatabaseError, IntegrityError, InterfaceError, connections, transaction
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 from django.utils.translation import gettext_noop
 from PIL import Image
 
 from accounts.models import User
 from batches import (
     addresses,
+    clock,
+    dispatch,
     intake,
     lifecycle,
     links,
@@ -58,7 +59,7 @@ from batches.models import Batch, Item, Original, Result, SettingImage
 from batches.states import OPEN, BatchState, ItemState
 from batches.stores.base import StoreError
 from credits import ledger
-from tools import registry
+from tools import abilities, registry
 from tools.base import Note, Output, Tool, ToolError
 from tools.engines import guard, images, matting, weights
 
@@ -76,6 +77,7 @@ FETCH_TIMEOUT = 600.0
 HUNG = 70
 """Exit status of a worker that ended itself because a model did not come back."""
 
+_ending = threading.Event()
 _in_hand: dict[str, None] = {}
 """Kept by `Lease`; read by the thread that tells of this worker."""
 
@@ -90,6 +92,11 @@ def worker_name() -> str:
 def in_hand() -> list[str]:
     """The uids of the items that this process has in hand now, the longest first."""
     return list(_in_hand)
+
+
+def take_nothing_more() -> None:
+    """Begin no other item in this process: it is to end. Safe in a signal's handler."""
+    _ending.set()
 
 
 def fetch(item_ids: Sequence[int]) -> None:
@@ -115,20 +122,42 @@ def _process(item: Item) -> None:
     with Lease(item, seconds=tool.timeout):
         try:
             settled = _follow_first(item)
-            if settled is None:
+            if settled is None and _belongs_elsewhere(item, tool):
+                settled = lifecycle.turn_away(item)
+            elif settled is None:
                 settled = _run_tool(item, tool)
         except ToolError as error:
             settled = _stop(item, error.code, error.params, again=not error.permanent)
         except images.ImageProblem as problem:
             settled = _stop(item, problem.code, problem.params, again=False)
-        except weights.WeightsError as error:
+        except (weights.WeightsError, weights.ModelNotLoaded) as error:
             log.error("%s", error)  # noqa: TRY400 - the sentence says it all
-            settled = _stop(item, "model_unavailable", {}, again=False)
+            settled = _give_back(item, tool)
         except Exception:
             log.exception("Item %s of batch %s failed", item.uid, item.batch.uid)
             settled = _stop(item, "processing_failed", {}, again=True)
     if settled:
-        lifecycle.settled(item.batch_id, now=timezone.now())
+        lifecycle.settled(item.batch_id, now=clock.now())
+
+
+def _belongs_elsewhere(item: Item, tool: Tool) -> bool:
+    """Whether this host lacks what the item needs, and another one has it."""
+    needed = abilities.needed(tool, item.settings)
+    if needed not in abilities.lost() and tool.unavailable_reason(item.settings) is None:
+        return False
+    return dispatch.others_can_run(needed, but=worker_name())
+
+
+def _give_back(item: Item, tool: Tool) -> bool:
+    """Let another worker run what this one can't after all: its model did not load.
+
+    This one says so, and nobody sends it more of that for a while. An item that so many workers
+    gave back fails; so it does at once where nobody says what he can run.
+    """
+    abilities.lose(abilities.needed(tool, item.settings))
+    if not dispatch.engine_workers():
+        return _stop(item, "model_unavailable", {}, again=False)
+    return lifecycle.give_back(item, "model_unavailable")
 
 
 class Lease:
@@ -177,7 +206,7 @@ class Lease:
                     log.critical("Item %s hangs: this worker ends itself.", self._item.uid)
                     os._exit(HUNG)
                 try:
-                    mine.update(lease_until=timezone.now() + LEASE)
+                    mine.update(lease_until=clock.now() + LEASE)
                 except (DatabaseError, InterfaceError) as error:
                     log.warning("No sign of life for item %s: %s", self._item.uid, error)
                     connections.close_all()  # the next one opens a new connection
@@ -227,7 +256,7 @@ def _bring_in(item: Item) -> None:
             if settled is None:
                 settled = _take_in(item, original)
     if settled:
-        lifecycle.settled(item.batch_id, now=timezone.now())
+        lifecycle.settled(item.batch_id, now=clock.now())
 
 
 def _follow_first(item: Item) -> bool | None:
@@ -348,7 +377,10 @@ def fetched(owner: User, url: str, *, name: str, shrink: bool = False) -> Origin
 
 def _claim(item_id: int, to: ItemState) -> Item | None:
     """Win the item for this process, or nothing when it is not to be had."""
-    now = timezone.now()
+    if _ending.is_set():
+        dispatch.forget_rings(Item.objects.filter(pk=item_id))  # the next round rings another
+        return None
+    now = clock.now()
     token = uuid.uuid4()
     # Not through a join: see `ItemQuerySet.advance`.
     running = Batch.objects.filter(state=BatchState.RUNNING)
@@ -449,7 +481,7 @@ def _settle(item: Item, results: Sequence[Result], *, price: int, **fields: Any)
             token=None,
             lease_until=None,
             rung_at=None,
-            finished_at=timezone.now(),
+            finished_at=clock.now(),
         )
         if won:
             Result.objects.bulk_create(results)
@@ -605,6 +637,6 @@ def _stop(
     """
     if again and item.tries + 1 < MOST_TRIES:
         pause = max(BACK_OFF[min(item.tries, len(BACK_OFF) - 1)], timedelta(seconds=wait or 0))
-        later = {"tries": item.tries + 1, "retry_at": timezone.now() + pause}
+        later = {"tries": item.tries + 1, "retry_at": clock.now() + pause}
         return bool(lifecycle.put_back(item, code, params, **later))
     return lifecycle.fail_item(item, code, params, token=item.token)

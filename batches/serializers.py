@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from batches import patterns, webhooks
+from batches import patterns, stalled, webhooks
 from batches.exports.registry import PLACES
 from batches.models import Batch, Item, Original, Result
 from batches.progress import Progress
@@ -424,7 +424,7 @@ class BatchSerializer(serializers.Serializer):
     settings = serializers.DictField()
     notice = serializers.CharField(
         allow_null=True,
-        help_text="What the tool says of these settings, or that it waits for your other batches.",
+        help_text="What the tool says of these settings, or why nothing of it begins.",
     )
     status = serializers.ChoiceField(choices=BatchState.values)
     total = serializers.IntegerField()
@@ -453,7 +453,7 @@ def batch_as_read(
             "name": batch.name,
             "tool": batch.tool,
             "settings": batch.settings,
-            "notice": _notice(batch, waiting),
+            "notice": _notice(batch, waiting, stalled=stalled.reason(batch, progress)),
             "status": progress.state,
             "total": progress.total,
             "counts": progress,
@@ -482,13 +482,16 @@ def batch_as_read(
 
 def beside_of(batch: Batch, request: Request, *, waiting: Container[int]) -> tuple[str, ...]:
     """What `batch_as_read` depends on beside the batch and its items."""
-    return request.build_absolute_uri("/"), _notice(batch, waiting) or ""
+    lacking = stalled.nowhere(batch.tool)
+    return request.build_absolute_uri("/"), _notice(batch, waiting) or "", *lacking
 
 
-def _notice(batch: Batch, waiting: Container[int]) -> str | None:
+def _notice(batch: Batch, waiting: Container[int], *, stalled: str = "") -> str | None:
     """Why nothing of it begins, or what the tool says of these settings, if anything."""
     if batch.pk in waiting:
         return str(WAITS)
+    if stalled:
+        return stalled
     try:
         return registry.get(batch.tool).notice(batch.settings)
     except registry.UnknownTool:

@@ -21,13 +21,12 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from standardwebhooks import Webhook
 
 from accounts import vault
 from accounts.models import User
-from batches import envelopes, fetch, messages, outbox
+from batches import clock, envelopes, fetch, messages, outbox
 from batches.models import (
     DefaultSecret,
     Envelope,
@@ -151,7 +150,7 @@ def resend(message: WebhookMessage) -> bool:
     over = WebhookMessage.objects.filter(pk=message.pk).exclude(state=WebhookState.WAITING)
     moved = over.update(
         state=WebhookState.WAITING,
-        next_at=timezone.now(),
+        next_at=clock.now(),
         finished_at=None,
         token=None,
         lease_until=None,
@@ -226,7 +225,7 @@ def send_due(*, now: datetime) -> int:
         tried = {pool.submit(_try, *_prepared(message)): message for message in claimed}
         for done in as_completed(tried):
             _settle(tried[done], done.result(), now=now)
-    outbox.ring_if_due(now=timezone.now())
+    outbox.ring_if_due(now=clock.now())
     return len(claimed)
 
 
@@ -262,12 +261,12 @@ def _prepared(message: WebhookMessage) -> tuple[str, bytes, dict[str, str] | Non
         secret = message.endpoint.secret if message.endpoint else default_secret(message.owner)
     except vault.Unreadable:
         return message.url, body, None
-    return message.url, body, signed(secret, message.message_id, body, at=timezone.now())
+    return message.url, body, signed(secret, message.message_id, body, at=clock.now())
 
 
 def _try(url: str, body: bytes, headers: dict[str, str] | None) -> dict[str, Any]:
     """Send it, and say what came of that."""
-    begun, now = time.monotonic(), timezone.now()
+    begun, now = time.monotonic(), clock.now()
     status, code = None, ""
     try:
         if headers is None:

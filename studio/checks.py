@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 
+from batches import hosts
 from batches.google import account as google_account
 from tools import outside, registry
 from tools.engines import provider, remote
@@ -70,8 +71,9 @@ def check_credentials_keys_are_shared(**_: Any) -> Iterable[CheckMessage]:
 @register()
 def check_engines(**_: Any) -> Iterable[CheckMessage]:
     """Every tool must find an engine queue that can run it."""
+    kinds = {hosts.kind_of(queue) for queue in settings.ENGINE_QUEUES}
     for tool in registry.all():
-        if not set(tool.engines) & set(settings.ENGINE_QUEUES):
+        if not kinds.intersection(tool.engines):
             yield Error(
                 f"Tool {tool.slug!r} can run on none of the engine queues.",
                 hint=f"Add {' or '.join(tool.engines)} to STUDIO_ENGINE_QUEUES.",

@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
-from django.utils import timezone
 
+from batches import clock
 from studio.chores import CHORES, sentence
 
 
@@ -36,7 +36,7 @@ class ChoreCommand(BaseCommand):
         """Print the line; what is wrong goes to stderr, each as a sentence."""
         told = self.options(options)
         try:
-            outcome = CHORES[self.chore].run(now=timezone.now(), **told)
+            outcome = CHORES[self.chore].run(now=clock.now(), **told)
         except Error as problem:
             first = str(problem).strip().partition("\n")[0]
             raise CommandError(

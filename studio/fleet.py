@@ -3,7 +3,6 @@
 `batches.hosts` keeps what all of them say.
 """
 
-import os
 import re
 import socket
 import time
@@ -47,14 +46,14 @@ class Presence:
 
     def about(self) -> Mapping[str, Any]:
         """What it says now."""
-        in_hand = pipeline.in_hand()
+        in_hand, problems = pipeline.in_hand(), self.problems
         return {
             **self._fixed,
-            "models": self._able() if self._engine else [],
+            "models": self._able() if self._engine and not problems else [],
             "loaded": weights.loaded() if self._engine else [],
             "item": in_hand[0] if in_hand else "",
             "draining": self.draining,
-            "problems": list(self.problems),
+            "problems": list(problems),
         }
 
     def _able(self) -> list[str]:
@@ -63,11 +62,6 @@ class Presence:
             self._models = abilities.here()
             self._looked_at, self._lost = now, lost
         return self._models
-
-
-def memory_of_host() -> int:
-    """Bytes of memory that this host has."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 @cache

@@ -19,10 +19,9 @@ import redis
 from django.conf import settings
 from django.core.management import call_command
 from django.db import close_old_connections, connections
-from django.utils import timezone
 
-from batches import dispatch, hosts, lifecycle
-from studio import valkey
+from batches import clock, dispatch, hosts, lifecycle
+from studio import devices, valkey
 from studio.supervisor import Child, Supervisor, manage
 
 WEB, WORKERS, SCHEDULER, VALKEY = range(4)
@@ -117,33 +116,36 @@ class Site:
         else:
             _start_valkey(self.supervisor)
         # Whoever held a claim under the last supervisor is gone with it.
-        lifecycle.end_leases(now=timezone.now(), host=socket.gethostname())
+        lifecycle.end_leases(now=clock.now(), host=socket.gethostname())
         connections.close_all()  # no copy of this process may speak on them
         if only is None:
-            self.supervisor.start(Child("io", manage("worker", "io"), WORKERS, queue="io"))
+            self.supervisor.start(
+                Child("io", manage("worker", "io"), WORKERS, queue="io", patience=worker_patience())
+            )
             self.supervisor.start(Child("scheduler", manage("scheduler"), SCHEDULER))
         for queue in [only] if only else settings.ENGINE_QUEUES:
-            for number in range(1, engine_workers() + 1):
+            for number, device in enumerate(engine_devices(queue), start=1):
                 self.supervisor.start(
                     Child(
                         f"{queue}-{number}",
-                        manage("worker", queue),
+                        manage("worker", queue, "--device", device),
                         WORKERS,
                         env={
                             "STUDIO_ENGINE_THREADS": str(threads_per_engine()),
                             "OMP_NUM_THREADS": str(threads_per_engine()),
                         },
                         queue=queue,
-                        work=partial(self._work, queue),
+                        work=partial(self._work, queue, device),
+                        patience=worker_patience(),
                     )
                 )
 
-    def _work(self, queue: str) -> None:
+    def _work(self, queue: str, device: str) -> None:
         """What an engine worker does, in a copy of this process."""
         for ours in (self._lock, self._door):
             if ours is not None:
                 ours.close()
-        call_command("worker", queue)
+        call_command("worker", queue, device=device)
 
     def start_web(self) -> None:
         """The web server, behind the port that was taken."""
@@ -187,6 +189,24 @@ class Site:
             self.supervisor.check(wait=0.05)
 
 
+def engine_devices(queue: str) -> list[str]:
+    """The device of each worker that an engine queue gets here: one on each GPU, one per core."""
+    if hosts.kind_of(queue) != "gpu":
+        return [devices.CPU] * engine_workers()
+    found = devices.to_serve()
+    if not found:
+        log.warning(
+            "No GPU was found here, so %s gets no worker. Set STUDIO_DEVICES where that is wrong.",
+            queue,
+        )
+    return found
+
+
+def worker_patience() -> float:
+    """How long a worker may take to end: what its image may take, and a little for the rest."""
+    return settings.DRAIN_SECONDS + 5.0
+
+
 def engine_workers() -> int:
     """How many resident workers each engine queue gets: one per core, as far as memory goes."""
     if settings.ENGINE_WORKERS:
@@ -207,7 +227,7 @@ def end_claims(child: Child, pid: int) -> None:
     worker = f"{socket.gethostname()}:{pid}"
     try:
         close_old_connections()
-        ended = lifecycle.end_leases(now=timezone.now(), worker=worker)
+        ended = lifecycle.end_leases(now=clock.now(), worker=worker)
     except Exception:
         log.exception("The claims of %s could not be ended; their leases will run out.", worker)
     else:

@@ -138,10 +138,19 @@ if url := env.str("DATABASE_URL", default=""):
 else:
     DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": DATA.database}}
 if DATABASES["default"]["ENGINE"].endswith("postgresql"):
-    # A process that is stopped while it holds a row lock must not stop all the others.
-    DATABASES["default"].setdefault("OPTIONS", {})["options"] = (
-        "-c lock_timeout=10s -c statement_timeout=30s -c idle_in_transaction_session_timeout=15s"
-    )
+    DATABASES["default"]["OPTIONS"] = {
+        # A network that is cut must be noticed: after 15 seconds by whoever has sent something,
+        # after 25 by whoever waits for an answer.
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 5,
+        "tcp_user_timeout": 15_000,
+        **DATABASES["default"].get("OPTIONS", {}),
+        # A process that is stopped while it holds a row lock must not stop all the others.
+        "options": "-c lock_timeout=10s -c statement_timeout=30s "
+        "-c idle_in_transaction_session_timeout=15s -c tcp_user_timeout=15s",
+    }
 elif DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE serialises writers, so that a check and the write after it see the same
     # rows: what `select_for_update` does on PostgreSQL.
@@ -177,6 +186,8 @@ CACHES = {
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
     }
 }
+DEVICES: list[str] = env.list("STUDIO_DEVICES", default=[])  # of GPU workers; empty: all GPUs
+DRAIN_SECONDS = env.int("STUDIO_DRAIN_SECONDS", default=60)  # for the image in hand, when stopped
 ENGINE_WORKERS = env.int("STUDIO_ENGINE_WORKERS", default=0)  # 0: from cores and memory
 
 # --- Engines that only the operator can bring: docs/engines.md ------------------------------

@@ -24,7 +24,7 @@ from typing import IO, Any, NoReturn
 
 PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 20.0
-"""A child that has not ended so long after being asked is killed."""
+"""How long after being asked to end a child is killed, where nothing else is said."""
 CALM_SECONDS = 10.0
 """A child that lived so long starts again without a pause."""
 LONGEST_PAUSE = 5.0
@@ -45,6 +45,8 @@ class Child:
     """Open files that it is handed, under the same numbers."""
     queue: str = ""
     """The queue that it serves, for workers."""
+    patience: float = STOP_SECONDS
+    """Seconds that it may take to end when it is asked to; then it is killed."""
     work: Callable[[], None] | None = None
     """The same as `command`, to run in a copy of this process: the first start is a tenth as long.
     """
@@ -137,7 +139,7 @@ class Supervisor:
             for process in running:
                 with suppress(ProcessLookupError):
                     process.terminate()
-            deadline = time.monotonic() + STOP_SECONDS
+            deadline = time.monotonic() + max(child.patience for child in members)
             for process in running:
                 try:
                     process.wait(max(0.1, deadline - time.monotonic()))

@@ -6,19 +6,24 @@ pulse in Valkey says that a worker is there, also while a model computes and aft
 
 import ctypes
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import redis
 from django.db import close_old_connections, connection
 from rq import Queue, SimpleWorker
 from rq.job import Job
+from rq.utils import now
 
-from batches import dispatch, hosts
+from batches import clock, dispatch, hosts, lifecycle, pipeline
 
+FORCED_AFTER = timedelta(seconds=1)
+"""Sooner, two signals are one: a terminal and a supervisor both pass it on."""
 PULSE_SECONDS = 2.0
 """Between two words of a worker; `hosts.SILENCE` is a few times as long."""
 
@@ -40,6 +45,43 @@ def keep_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+class Drain:
+    """The end of a worker that is asked to stop: nothing new, and the job in hand within a time.
+
+    When that is over, others get the items in hand at once, and the process ends where it is.
+    """
+
+    def __init__(self, *, seconds: float, on_begin: Callable[[], None], worker: str) -> None:
+        self._seconds = seconds
+        self._on_begin = on_begin
+        self._worker = worker
+        self._over = threading.Event()
+
+    def begin(self) -> None:
+        """Take nothing more; called in the handler of the signal."""
+        pipeline.take_nothing_more()
+        self._on_begin()
+        threading.Thread(target=self._wait, name="drain", daemon=True).start()
+
+    def end(self) -> NoReturn:
+        """Hand over what is in hand, and end this process."""
+        try:
+            given = lifecycle.hand_over(self._worker, now=clock.now())
+            log.warning("%d items of %s go to other workers: it is stopped.", given, self._worker)
+        except Exception:
+            log.exception("The items of %s could not be handed over.", self._worker)
+        # The thread that is in the middle of a model can't be stopped in any other way.
+        os._exit(0)
+
+    def done(self) -> None:
+        """The worker has ended by itself in time."""
+        self._over.set()
+
+    def _wait(self) -> None:
+        if not self._over.wait(self._seconds):
+            self.end()
+
+
 class ResidentWorker(SimpleWorker):
     """Runs our jobs and no others, in this process, one after another.
 
@@ -48,6 +90,20 @@ class ResidentWorker(SimpleWorker):
     """
 
     max_connection_wait_time = 2.0  # seconds between looks for a Valkey that is away
+    drain: Drain | None = None
+
+    def request_stop(self, signum: int, frame: Any) -> None:
+        """On SIGTERM: finish the job in hand; whoever waits for one ends at once."""
+        if self.drain:
+            self.drain.begin()
+        super().request_stop(signum, frame)
+
+    def request_force_stop(self, signum: int, frame: Any) -> None:  # noqa: ARG002
+        """On a second signal, a second later or more: others get the items in hand at once."""
+        asked_at = self._shutdown_requested_date
+        if self.drain and asked_at and now() - asked_at > FORCED_AFTER:
+            # Not here: this thread may be in the middle of a query.
+            threading.Thread(target=self.drain.end, name="drain", daemon=True).start()
 
     def perform_job(self, job: Job, queue: Queue, execution: Any) -> bool:
         """Run one job on fresh database connections, if it is one of ours."""

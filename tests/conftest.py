@@ -12,7 +12,7 @@ from psycopg.errors import DeadlockDetected
 
 from accounts import plans
 from accounts.models import User
-from batches import pricing
+from batches import clock, dispatch, pricing
 from tests import fakes, sirv_server
 from tests.contract import CheckedClient
 from tools.base import Tool
@@ -97,6 +97,18 @@ def _plans_read_once() -> None:
     """Let no test pay for reading plans and rules: there are none until one is saved."""
     plans.remembered.hold(plans.Known())
     pricing.rules.hold({})
+
+
+@pytest.fixture(autouse=True)
+def _workers_heard_anew() -> None:
+    """Let no test go by what the workers of another one said."""
+    dispatch._heard.until = 0.0
+
+
+@pytest.fixture(autouse=True)
+def _clock_read_once(monkeypatch) -> None:
+    """Let no test pay for asking the database's clock: it is this host's."""
+    monkeypatch.setattr(clock._known, "until", float("inf"))
 
 
 @pytest.fixture

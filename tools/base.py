@@ -497,6 +497,8 @@ def missing_weights(*names: str) -> str | None:
                 text = gettext(
                     "The weights of {name} are damaged. Run `manage.py fetchweights {name}`."
                 )
+            case "large":
+                text = gettext("The GPU has too little memory for {name}. Use a larger one.")
             case None:
                 continue
         return text.format(name=name)

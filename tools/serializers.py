@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from tools import abilities
 from tools.base import Tool
 
 
@@ -29,7 +30,7 @@ class ToolSerializer(serializers.Serializer[Tool]):
 
     def to_representation(self, instance: Tool) -> dict[str, Any]:
         """The tool as it stands here and now, in the reader's language."""
-        reason = instance.unavailable_reason()
+        reason = abilities.unavailable_reason(instance)
         return {
             "slug": instance.slug,
             "name": str(instance.name),

@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 
 from accounts import trail
 from accounts.lists import BetweenFilter
-from batches import deliveries, lifecycle, progress
+from batches import deliveries, lifecycle, progress, stalled
 from batches import messages as wording
 from batches.admin import contents
 from batches.admin.lists import ByTool, OwnerFilter, ReadOnlyAdmin, bare_address, link_to
@@ -82,8 +82,8 @@ class BatchAdmin(ReadOnlyAdmin):
             None,
             {
                 "fields": (
-                    ("trace_id", "owner_page"), ("called", "state_in_words"), "tool_name",
-                    "in_words",
+                    ("trace_id", "owner_page"), ("called", "state_in_words"), "stands_still",
+                    "tool_name", "in_words",
                 ),
             },
         ),
@@ -186,6 +186,11 @@ class BatchAdmin(ReadOnlyAdmin):
     def in_words(self, batch: Batch) -> str:
         """The settings as the batch's own page names them."""
         return contents.list_of(settings_used(batch.tool, batch.settings))
+
+    @admin.display(description=_("stands still"), empty_value="-")
+    def stands_still(self, batch: Batch) -> str | None:
+        """Why nothing of it runs, and what helps."""
+        return stalled.what_to_do(batch, progress.of(batch, now=None)) or None
 
     @admin.display(description=_("price"))
     def price(self, batch: Batch) -> str:

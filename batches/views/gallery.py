@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 from accounts.models import User
 from batches import pricing
 from batches.views.asking import tool_or_404, whoever
-from tools import examples, registry
+from tools import abilities, examples, registry
 from tools.base import SettingsInvalid, Tool
 
 WORTH_SEARCHING = 9
@@ -76,7 +76,7 @@ def notice(request: HttpRequest, slug: str) -> TemplateResponse:
     except SettingsInvalid:
         said = None  # it says so itself when it is sent
     else:
-        said = tool.unavailable_reason(settings) or tool.notice(settings)
+        said = abilities.unavailable_reason(tool, settings) or tool.notice(settings)
     context = {"tool": tool, "notice": said, "answered": True}
     return TemplateResponse(request, "batches/_notice.html", context)
 
@@ -95,7 +95,7 @@ def card_of(tool: Tool) -> Card:
         tool=tool,
         price=tool.lowest_price(),
         varies=bool(tool.price_rules()),
-        unavailable=tool.unavailable_reason(),
+        unavailable=abilities.unavailable_reason(tool),
         before=pictures and f"{pictures}before.webp",
         after="" if said else pictures and f"{pictures}after.webp",
         said=said,

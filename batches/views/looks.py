@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 
 from accounts import plans
 from accounts.models import User
-from batches import dispatch, pricing, progress, triage
+from batches import dispatch, pricing, progress, stalled, triage
 from batches.models import Batch, Item, Result
 from batches.states import BATCH_MOVES, RETRYABLE, BatchState, ItemState
 from batches.views import wording
@@ -157,6 +157,7 @@ def look(request: HttpRequest, batch: Batch, query: QueryDict, seen: Seen) -> di
         "headline": wording.headline(batch, counts, waits=waits),
         "time_left": "" if waits else wording.time_left(counts.eta_seconds),
         "ahead": _at_a_time(user_of(request)) if waits else _ahead(batch, counts),
+        "stalled": "" if waits else stalled.reason(batch, counts, rows=True),
         "age": wording.age(batch, now=now),
         "took": wording.took(batch),
         "credits": balance,

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from batches import drafts, intake, lifecycle, one_image, pricing
+from batches import drafts, intake, lifecycle, one_image, pricing, stalled
 from batches.forms import OneImageForm
 from batches.models import Item, Original
 from batches.states import ENDED, BatchState, ItemState
@@ -29,6 +29,7 @@ from batches.views.asking import htmx_of, signed_in, tool_or_404, user_of
 from batches.views.gallery import card_of
 from batches.views.looks import looked_at
 from credits import ledger
+from tools import abilities
 from tools.base import SettingsInvalid, Tool, ToolSettings
 
 RECENT = 12
@@ -193,7 +194,8 @@ def _history(request: HttpRequest, tool: Tool) -> Sequence[Item]:
 
 def _seen(item: Item) -> str:
     """Differs whenever the stage looks different."""
-    return f"{item.state}.{item.attempt}.{item.batch.state}"
+    waits = "stalled" if stalled.is_stalled(item) else item.state
+    return f"{waits}.{item.attempt}.{item.batch.state}"
 
 
 def _changed(request: HttpRequest, tool: Tool, item: Item) -> TemplateResponse:
@@ -231,6 +233,8 @@ def _words(item: Item) -> str:
             return _("Waiting for its turn")
         case ItemState.FETCHING:
             return _("Fetching the image")
+        case ItemState.FETCHED if stalled.is_stalled(item):
+            return _("No worker that can run this is connected. It waits for one.")
         case ItemState.FETCHED:
             return _("Waiting for a free engine")
     return str(ItemState(item.state).label)
@@ -263,7 +267,7 @@ def _page(
         "short": short,
         "history": _history(request, tool),
         "card": card_of(tool),
-        "unavailable": tool.unavailable_reason(),
+        "unavailable": abilities.unavailable_reason(tool),
         "usual_price": tool.max_price(tool.defaults()),
         "price_from": tool.lowest_price(),
         "shown_percent": pricing.percent_of(tool),

@@ -22,6 +22,7 @@ from batches.views import connecting, delivering, drafting, sheeting
 from batches.views.asking import user_of, whoever
 from batches.views.gallery import card_of
 from credits import ledger
+from tools import abilities
 from tools.base import SettingsInvalid, Tool, ToolSettings
 
 LEFT = ("urls", "batch_name", "name_pattern", "folders", "deliver_to", "deliver_folder")
@@ -143,7 +144,7 @@ def _render(
         "price_from": min([price, *(rule["credits"] for rule in tool.price_rules())]),
         "price_rules": json.dumps(tool.price_rules()),
         "shown_percent": pricing.percent_of(tool),
-        "unavailable": tool.unavailable_reason(),
+        "unavailable": abilities.unavailable_reason(tool),
         "off": pricing.off(whoever(request), tool.slug),
         "limit": limit_of(request),
         "max_bytes": settings.IMAGE_MAX_BYTES,

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.serializers import ChoiceField
 
-from tools import registry
+from tools import abilities, registry
 from tools.base import Tool
 
 IMAGE, IMAGES, MODEL, SCALE = "image_url", "images", "model", "scale"
@@ -161,7 +161,7 @@ def _model(door: Door, tool: Tool, settings: Mapping[str, Any]) -> str | None:
 def _missing(tool: Tool, model: str, settings: Mapping[str, Any]) -> str | None:
     """Why a model can't do this here, going by the words that it would be given."""
     words = {name: text for name, text in settings.items() if isinstance(text, str)}
-    return tool.unavailable_reason({**tool.defaults(), **words, MODEL: model})
+    return abilities.unavailable_reason(tool, {**tool.defaults(), **words, MODEL: model})
 
 
 def _number(value: Any) -> float | None:

@@ -6,6 +6,7 @@ import uuid
 import pytest
 
 from accounts import plans
+from batches import hosts
 from batches.models import Batch, Item
 from credits import ledger
 from tests import clients
@@ -40,7 +41,8 @@ def nothing_happened(user, available: int = 125) -> bool:
     )
 
 
-def test_a_batch_starts_and_holds_its_price(alices, alice, original):
+def test_a_batch_starts_and_holds_its_price(alices, alice, original, valkey):
+    hosts.say(valkey, queue="cpu", worker="a:1", about={"models": ["fake"]})
     response = post(
         alices,
         name="Autumn",

@@ -11,9 +11,10 @@ import pytest
 import redis
 from django.utils import timezone
 
-from batches import dispatch, lifecycle, pipeline
+from batches import dispatch, hosts, lifecycle, pipeline
 from batches.dispatch import ENGINE_WINDOW, FETCH_WINDOW, FETCHES_PER_JOB
 from batches.models import Batch, Item
+from batches.reconcile import reconcile
 from batches.sources.base import Row
 from batches.states import BatchState, ItemState
 from tests.factories import bare_batch, bare_item, give, make_batch, make_original
@@ -498,3 +499,119 @@ def test_jobs_hold_ids_and_nothing_else(alice):
     assert set(run.kwargs) == {"item_id"}
     assert set(fetch.kwargs) == {"item_ids"}
     assert (run.timeout, run.result_ttl) == (-1, 0)
+
+
+# --- What workers can run ---------------------------------------------------------------
+
+
+def there(valkey, name: str, *models: str, queue: str = "cpu", draining: bool = False) -> None:
+    """Be a worker that says what it can run."""
+    about = {"models": list(models), "device": "cpu", "draining": draining}
+    hosts.say(valkey, queue=queue, worker=name, about=about)
+    dispatch._heard.until = 0.0
+
+
+def cutouts(owner) -> Batch:
+    """A running batch of a tool with models to choose from."""
+    batch = bare_batch(owner, state=BatchState.RUNNING)
+    Batch.objects.filter(pk=batch.pk).update(tool="remove-background")
+    batch.refresh_from_db()
+    return batch
+
+
+def waiting(batch: Batch, model: str, place: int) -> Item:
+    """An image of it that waits for an engine with this model."""
+    settings = {"model": model}
+    return bare_item(batch, state=ItemState.FETCHED, position=place, settings=settings)
+
+
+@pytest.fixture
+def two_queues(settings):
+    settings.ENGINE_QUEUES = ["gpu", "cpu"]
+    settings.RQ_QUEUES = {**settings.RQ_QUEUES, "gpu": settings.RQ_QUEUES["cpu"]}
+
+
+def test_an_item_goes_to_the_first_queue_whose_workers_have_its_model(alice, valkey, two_queues):
+    there(valkey, "a:1", "upscale:fast", queue="gpu")
+    there(valkey, "b:1", "upscale:fast", "fake")
+
+    big_batch(alice, 2)
+
+    assert queued("gpu") == []
+    assert len(queued("cpu")) == 2
+
+
+def test_rows_of_one_batch_that_ask_for_other_models_go_to_other_queues(alice, valkey, two_queues):
+    there(valkey, "a:1", "remove-background:u2net", queue="gpu")
+    there(valkey, "b:1", "remove-background:u2netp")
+    batch = cutouts(alice)
+    large = waiting(batch, "u2net", 0)
+    small = waiting(batch, "u2netp", 1)
+    other = waiting(batch, "silueta", 2)
+
+    top_up(batch)
+
+    assert queued("gpu") == [{"item_id": large.pk}]
+    assert queued("cpu") == [{"item_id": small.pk}]
+    other.refresh_from_db()
+    assert other.rung_at is None, "nobody can run it"
+
+
+def test_what_nobody_can_run_waits_and_runs_when_somebody_comes(alice, valkey):
+    there(valkey, "a:1", "upscale:fast")
+    batch = big_batch(alice, 3)
+    before = queued("cpu")
+
+    there(valkey, "b:1", "fake")
+    reconcile(now=timezone.now())
+
+    assert before == []
+    assert len(queued("cpu")) == 3
+    assert batch.items.filter(**RUNG).count() == 3
+
+
+def test_what_nobody_can_run_does_not_keep_the_rest_of_its_batch_waiting(alice, valkey):
+    there(valkey, "b:1", "remove-background:u2netp")
+    batch = cutouts(alice)
+    for place in range(ENGINE_WINDOW):
+        waiting(batch, "silueta", place)
+    small = waiting(batch, "u2netp", ENGINE_WINDOW)
+
+    top_up(batch)
+
+    assert queued("cpu") == [{"item_id": small.pk}]
+
+
+def test_a_worker_that_drains_gets_nothing_more_where_another_is_there(alice, valkey, two_queues):
+    there(valkey, "a:1", "fake", queue="gpu", draining=True)
+    there(valkey, "b:1", "fake")
+
+    big_batch(alice, 1)
+
+    assert queued("gpu") == []
+    assert len(queued("cpu")) == 1
+
+
+def test_without_a_word_from_anybody_work_waits_in_the_queue_that_is_configured(alice, valkey):
+    big_batch(alice, 2)
+
+    assert len(queued("cpu")) == 2
+
+
+def test_workers_are_heard_once_a_second_and_not_for_each_image(alice, valkey, monkeypatch):
+    heard = []
+    listen = hosts.workers
+    monkeypatch.setattr(hosts, "workers", lambda client: heard.append(1) or listen(client))
+    batch = big_batch(alice, 3)
+
+    for _ in range(5):
+        top_up(batch)
+
+    assert len(heard) == 1
+
+
+def test_a_queue_with_a_name_of_its_own_serves_its_kind(fake_tool, settings, monkeypatch):
+    settings.ENGINE_QUEUES = ["gpu-large", "cpu"]
+    monkeypatch.setattr(type(fake_tool), "engines", ("gpu", "cpu"))
+
+    assert dispatch.queue_for("fake") == "gpu-large"

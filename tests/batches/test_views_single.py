@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from batches import dispatch, drafts, lifecycle, storage
+from batches import dispatch, drafts, hosts, lifecycle, storage
 from batches.models import Batch, Item, Original
 from batches.states import BatchState, ItemState
 from credits import ledger
@@ -24,6 +24,11 @@ SINGLE = "/tools/fake/single/"
 HTMX = {"HX-Request": "true"}
 
 pytestmark = pytest.mark.usefixtures("fake_tool")
+
+
+@pytest.fixture(autouse=True)
+def _an_engine_is_there(valkey) -> None:
+    hosts.say(valkey, queue="cpu", worker="a:1", about={"models": ["fake", "fake-text"]})
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_from_drop_to_download_and_on_to_a_batch(signed_in, start, complaints, c
     page.get_by_label("Model").select_option("u2netp")
     expect(page.locator("#start")).to_have_text("Remove background · 1 credit")
     go(page)
-    expect(page.locator("#stage")).to_contain_text("Waiting for a free engine")
+    expect(page.locator("#stage")).to_contain_text("No worker that can run this is connected")
     check_accessibility(page, "main")
     page.reload()
     expect(page.get_by_label("Model")).to_have_value("u2netp")

@@ -60,6 +60,13 @@ class ModelOutOfMemory(Exception):
     """The model asked for more memory than the machine or the GPU had."""
 
 
+class ModelNotLoaded(Exception):
+    """The model can't be loaded on this device, for want of memory or of CUDA; elsewhere it may."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"The model {name} can't be loaded on this device: {reason}")
+
+
 @dataclass(frozen=True)
 class Failure:
     """A source that was tried in vain, and why."""
@@ -90,13 +97,32 @@ class Fetched:
 
 # --- Where the files lie --------------------------------------------------------------------
 
+CUDA = "cuda"
+CUDA_PROVIDER = "CUDAExecutionProvider"
+
 _folder: Path | None = None
+_device: str | None = None
+_device_memory: int | None = None
 
 
 def configure(*, folder: Path | str) -> None:
     """Say once per process where the weights lie."""
     global _folder  # noqa: PLW0603 - one folder per installation, set at the start
     _folder = Path(folder)
+
+
+def use_device(name: str, *, memory: int | None) -> None:
+    """Say once per worker what models run on: `cpu`, or `cuda:0` with so many bytes of memory.
+
+    Without it they run on CUDA where there is some.
+    """
+    global _device, _device_memory
+    _device, _device_memory = name, memory
+
+
+def has_cuda() -> bool:
+    """Whether this Python's onnxruntime can use GPUs at all."""
+    return CUDA_PROVIDER in runtime().get_available_providers()
 
 
 def weights_folder() -> Path:
@@ -121,8 +147,13 @@ def path(name: str, *, folder: Path | None = None) -> Path:
     return (folder or weights_folder()) / artefact(name).file
 
 
-def problem(name: str, *, folder: Path | None = None) -> Literal["missing", "damaged"] | None:
+Problem = Literal["missing", "damaged", "large"]
+
+
+def problem(name: str, *, folder: Path | None = None) -> Problem | None:
     """What is wrong as far as one look at the file's size can tell; None: nothing.
+
+    `large`: this worker's GPU has too little memory for it.
 
     For pages and the API, which ask often. A worker that loads the file checks every byte.
     """
@@ -130,7 +161,10 @@ def problem(name: str, *, folder: Path | None = None) -> Literal["missing", "dam
         size = path(name, folder=folder).stat().st_size
     except FileNotFoundError:
         return "missing"
-    return None if size == artefact(name).size else "damaged"
+    if size != artefact(name).size:
+        return "damaged"
+    on_gpu = (_device or "").startswith(CUDA)
+    return "large" if on_gpu and _device_memory and _memory(name) > _device_memory else None
 
 
 # --- Verification ---------------------------------------------------------------------------
@@ -348,10 +382,18 @@ def _load(name: str, *, threads: int) -> Any:
     file = verify(name)
     stamp = _stamp(file)
     providers = ["CPUExecutionProvider"]
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        providers.insert(0, "CUDAExecutionProvider")
+    if (_device or CUDA).startswith(CUDA) and has_cuda():
+        providers.insert(0, CUDA_PROVIDER)
     # By path and not from memory: half the peak for a file of 176 MB.
-    loaded = onnxruntime.InferenceSession(str(file), options, providers=providers)
+    try:
+        loaded = onnxruntime.InferenceSession(str(file), options, providers=providers)
+    except Exception as exc:
+        if _is_out_of_memory(exc):
+            raise ModelNotLoaded(name, str(exc)) from exc
+        raise
+    if (_device or "").startswith(CUDA) and CUDA_PROVIDER not in loaded.get_providers():
+        # It would go on with the processor, thirty times slower, and say nothing.
+        raise ModelNotLoaded(name, "CUDA does not work here; nvidia-smi and cuDNN may say why.")
     if _stamp(file) != stamp:
         raise WeightsDamaged(name, f"{file} was replaced while it was loading.")
     return loaded
@@ -383,13 +425,16 @@ def run(loaded: Any, given: Any) -> Any:
                 return dict(zip(names, loaded.run(names, dict(given)), strict=True))
             feeds = {loaded.get_inputs()[0].name: given}
             return loaded.run([loaded.get_outputs()[0].name], feeds)[0]
-        except MemoryError as exc:
-            raise ModelOutOfMemory from exc
         except Exception as exc:
-            # onnxruntime has no type for it: the words are all there is.
-            if any(words in str(exc).lower() for words in _OUT_OF_MEMORY):
+            if _is_out_of_memory(exc):
                 raise ModelOutOfMemory(str(exc)) from exc
             raise
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # onnxruntime has no type for it: the words are all there is.
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or any(some in words for some in _OUT_OF_MEMORY)
 
 
 @contextmanager

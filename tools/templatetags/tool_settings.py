@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from rest_framework import serializers
 
+from tools import abilities
 from tools.base import ColourField, ImageSetting, Tool, ToolSettings
 
 register = template.Library()
@@ -163,11 +164,11 @@ def _options(
             yield Option(f"{at}-{number}", choice, str(text), choice == value, picture=picture)
     elif isinstance(field, serializers.ChoiceField):
         usual = tool.defaults()
-        works = tool.unavailable_reason(usual) is None
+        works = abilities.unavailable_reason(tool, usual) is None
         prices = {choice: tool.price_for({**usual, name: choice}) for choice in field.choices}
         for choice, text in field.choices.items():
             # Greyed out only where this choice is what is missing, not the tool as a whole.
-            missing = works and tool.unavailable_reason({**usual, name: choice})
+            missing = works and abilities.unavailable_reason(tool, {**usual, name: choice})
             label = str(text)
             if missing:
                 label = _("{label} · not installed").format(label=label)

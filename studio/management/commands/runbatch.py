@@ -38,7 +38,7 @@ from credits import ledger
 from studio import following, health
 from studio.processes import AlreadyRunning, Site
 from studio.supervisor import StopSignal, Supervisor
-from tools import registry
+from tools import abilities, registry
 from tools.base import ImageSetting, SettingError, SettingsInvalid, Tool
 from tools.engines import guard, images
 
@@ -314,7 +314,7 @@ def _settings(tool: Tool, given: Mapping[str, str]) -> dict[str, Any]:
             for wrong in invalid.errors
         ]
         raise CommandError("\n".join(lines)) from None
-    if reason := tool.unavailable_reason(wanted):
+    if reason := abilities.unavailable_reason(tool, wanted):
         raise CommandError(reason)
     try:
         dispatch.queue_for(tool.slug)

@@ -7,9 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.db import Error, close_old_connections, connections
-from django.utils import timezone
 
-from batches import notices
+from batches import clock, notices
 from batches.reconcile import reconcile
 from studio import schedule
 from studio.supervisor import StopSignal
@@ -34,9 +33,9 @@ class Command(BaseCommand):
         lanes: dict[Lane, threading.Thread | None] = dict.fromkeys(schedule.LANES)
         while not stop.asked:
             close_old_connections()
-            _carefully(lambda: reconcile(now=timezone.now()))
+            _carefully(lambda: reconcile(now=clock.now()))
             if rounds % NOTICE_ROUNDS == 0:
-                _carefully(lambda: notices.tell(now=timezone.now()))
+                _carefully(lambda: notices.tell(now=clock.now()))
             for lane, thread in lanes.items():
                 if (thread is None or not thread.is_alive()) and _something_is_due(lane):
                     lanes[lane] = on_a_thread(lane)
@@ -56,7 +55,7 @@ def on_a_thread(lane: Lane) -> threading.Thread:
 
 def _something_is_due(lane: Lane) -> bool:
     try:
-        return bool(schedule.due(now=timezone.now(), lane=lane))
+        return bool(schedule.due(now=clock.now(), lane=lane))
     except Error as problem:
         log.warning("Nobody knows what is due: %s", problem)
         return False
@@ -64,7 +63,7 @@ def _something_is_due(lane: Lane) -> bool:
 
 def _run_chores(lane: Lane) -> None:
     try:
-        _carefully(lambda: schedule.run_due(now=timezone.now(), lane=lane))
+        _carefully(lambda: schedule.run_due(now=clock.now(), lane=lane))
     finally:
         connections.close_all()
 
