@@ -5,7 +5,7 @@ import redis
 from django.urls import reverse
 from django.utils import timezone
 
-from batches import dispatch, hosts, lifecycle, pipeline
+from batches import dispatch, hosts, lifecycle, pipeline, pricing
 from batches.models import Batch, Item
 from batches.sources.base import Row
 from batches.states import BatchState, ItemState
@@ -108,6 +108,14 @@ def test_a_model_that_this_host_lacks_can_be_used_while_a_worker_has_it(
     assert lifecycle.start(lifecycle.create(alice, registry.get("fake"), rows)).state == "running"
     tools = {tool["slug"]: tool for tool in client.get("/api/v1/tools").json()["results"]}
     assert tools["fake"]["available"] is True
+
+
+def test_what_staff_have_switched_off_is_off_whoever_could_run_it(alice, valkey):
+    there(valkey, "b:1", "fake")
+    off = pricing.Terms(percent=100, is_on=False, note="Not today.")
+    pricing.rules.hold({})
+
+    assert abilities.unavailable_reason(pricing._on(registry.get("fake"), off)) == "Not today."
 
 
 def test_page_api_and_admin_say_that_nobody_is_there_who_could_run_it(
