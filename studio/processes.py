@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -123,8 +123,8 @@ class Site:
                 Child("io", manage("worker", "io"), WORKERS, queue="io", patience=worker_patience())
             )
             self.supervisor.start(Child("scheduler", manage("scheduler"), SCHEDULER))
-        for queue in [only] if only else settings.ENGINE_QUEUES:
-            for number, device in enumerate(engine_devices(queue), start=1):
+        for queue, found in engine_devices([only] if only else settings.ENGINE_QUEUES).items():
+            for number, device in enumerate(found, start=1):
                 self.supervisor.start(
                     Child(
                         f"{queue}-{number}",
@@ -189,17 +189,26 @@ class Site:
             self.supervisor.check(wait=0.05)
 
 
-def engine_devices(queue: str) -> list[str]:
-    """The device of each worker that an engine queue gets here: one on each GPU, one per core."""
-    if hosts.kind_of(queue) != "gpu":
-        return [devices.CPU] * engine_workers()
-    found = devices.to_serve()
-    if not found:
+def engine_devices(queues: Sequence[str]) -> dict[str, list[str]]:
+    """The devices of the workers that engine queues get here: one on each GPU, one per core.
+
+    The first gpu queue gets the GPUs, since each has one worker.
+    """
+    served = {queue: [devices.CPU] * engine_workers() for queue in queues}
+    gpu_queues = [queue for queue in queues if hosts.kind_of(queue) == "gpu"]
+    if not gpu_queues:
+        return served
+    served |= {queue: [] for queue in gpu_queues}
+    first, *others = gpu_queues
+    served[first] = devices.to_serve()
+    if not served[first]:
         log.warning(
             "No GPU was found here, so %s gets no worker. Set STUDIO_DEVICES where that is wrong.",
-            queue,
+            first,
         )
-    return found
+    for queue in others:
+        log.warning("%s gets no worker here: %s has the GPUs of this host.", queue, first)
+    return served
 
 
 def worker_patience() -> float:

@@ -45,18 +45,25 @@ def test_a_host_has_a_worker_on_each_of_its_gpus_and_as_many_as_cores_on_its_pro
 ):
     settings.ENGINE_WORKERS = 3
 
-    assert processes.engine_devices("gpu") == ["cuda:0", "cuda:1"]
-    assert processes.engine_devices("gpu-large") == ["cuda:0", "cuda:1"]
-    assert processes.engine_devices("cpu") == ["cpu"] * 3
+    served = processes.engine_devices(["gpu", "cpu"])
     settings.DEVICES = ["cuda:1"]
-    assert processes.engine_devices("gpu") == ["cuda:1"]
+
+    assert served == {"gpu": ["cuda:0", "cuda:1"], "cpu": ["cpu"] * 3}
+    assert processes.engine_devices(["gpu-large"]) == {"gpu-large": ["cuda:1"]}
+
+
+def test_of_two_gpu_queues_the_first_gets_the_gpus_of_a_host(two_gpus, caplog):
+    served = processes.engine_devices(["gpu-large", "gpu"])
+
+    assert served == {"gpu-large": ["cuda:0", "cuda:1"], "gpu": []}
+    assert "gpu gets no worker here: gpu-large has the GPUs of this host." in caplog.text
 
 
 def test_a_host_without_a_gpu_has_no_gpu_worker_and_says_so(settings, monkeypatch, caplog):
     settings.DEVICES = []
     monkeypatch.setenv("PATH", "/nonexistent")
 
-    assert processes.engine_devices("gpu") == []
+    assert processes.engine_devices(["gpu"]) == {"gpu": []}
     assert "No GPU was found here" in caplog.text
 
 
