@@ -61,6 +61,10 @@ RING_AGAIN_AFTER = timedelta(seconds=30)
 
 HEARD_SECONDS = 1.0
 """How long a process goes by what it has heard of the workers."""
+NOBODY_SECONDS = 15.0
+"""How long nobody is heard of before that counts: a worker that ends is started anew at once."""
+UNHEARD_SECONDS = 5.0
+"""How long it does not ask again where Valkey did not answer: to hang there takes seconds."""
 
 _EPOCH_KEY = "studio:epoch"
 
@@ -139,15 +143,22 @@ def route(tool: Tool, ability: str) -> str | None:
 
 
 def engine_workers() -> list[hosts.Worker] | None:
-    """The workers that serve engine queues, as of a second ago at most; None without Valkey."""
+    """The workers that serve engine queues, as of a second ago or so; None where nobody knows.
+
+    So it is without Valkey, and for a while after the last one was heard of: it may just be
+    started anew.
+    """
     if time.monotonic() >= _heard.until:
+        _heard.until = time.monotonic() + UNHEARD_SECONDS  # other threads need not ask, too
         try:
             said = hosts.workers(connection())
             engines = [one for one in said if one.queue in settings.ENGINE_QUEUES]
-            _heard.workers = [one for one in engines if not one.draining]
+            _heard.take([one for one in engines if not one.draining])
         except (redis.RedisError, OSError):
             _heard.workers = None
-        _heard.until = time.monotonic() + HEARD_SECONDS
+            _heard.until = time.monotonic() + UNHEARD_SECONDS
+        else:
+            _heard.until = time.monotonic() + HEARD_SECONDS
     return _heard.workers
 
 
@@ -162,6 +173,14 @@ class _Heard:
 
     workers: list[hosts.Worker] | None = None
     until = 0.0
+    nobody_since: float | None = None
+
+    def take(self, workers: list[hosts.Worker]) -> None:
+        """Go by these, or by nobody's being there once that has lasted."""
+        now = time.monotonic()
+        since = now if self.nobody_since is None else self.nobody_since
+        self.nobody_since = None if workers else since
+        self.workers = workers if workers or now - since >= NOBODY_SECONDS else None
 
 
 _heard = _Heard()

@@ -102,7 +102,7 @@ def _plans_read_once() -> None:
 @pytest.fixture(autouse=True)
 def _workers_heard_anew() -> None:
     """Let no test go by what the workers of another one said."""
-    dispatch._heard.until = 0.0
+    dispatch._heard.until, dispatch._heard.nobody_since = 0.0, None
 
 
 @pytest.fixture(autouse=True)

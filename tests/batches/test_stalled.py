@@ -152,3 +152,17 @@ def test_nothing_is_said_once_somebody_is_there_and_none_knows_without_valkey(
     assert without.json()["notice"]
     assert again.status_code == 200, "the answer has changed"
     assert client.get(url).json()["notice"] is None
+
+
+def test_that_nobody_at_all_is_there_is_said_once_it_has_lasted(batch, alice, client, valkey):
+    client.force_login(alice)
+    url = f"/api/v1/batches/{batch.uid}"
+    just_now = client.get(url).json()["notice"]
+    dispatch._heard.until = 0.0
+    dispatch._heard.nobody_since -= dispatch.NOBODY_SECONDS
+    later = client.get(url).json()["notice"]
+    there(valkey, "b:1", "fake")
+
+    assert just_now is None, "a worker that ends is started anew at once"
+    assert later.startswith("No worker that can run Fake is connected.")
+    assert client.get(url).json()["notice"] is None
