@@ -98,6 +98,13 @@ class ResidentWorker(SimpleWorker):
             self.drain.begin()
         super().request_stop(signum, frame)
 
+    def set_shutdown_requested_date(self) -> None:
+        """Tell nobody in RQ's way.
+
+        It would ask Valkey within the handler of the signal, and where that is away, the error
+        would come up in the middle of the image.
+        """
+
     def request_force_stop(self, signum: int, frame: Any) -> None:  # noqa: ARG002
         """On a second signal, a second later or more: others get the items in hand at once."""
         asked_at = self._shutdown_requested_date

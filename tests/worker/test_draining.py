@@ -1,5 +1,7 @@
 """A worker that is asked to stop: what it has in hand is finished, or goes to another at once."""
 
+import signal
+import subprocess
 import time
 
 import pytest
@@ -10,6 +12,7 @@ from batches.sources.base import Row
 from batches.states import BatchState, ItemState
 from bench.photos import photos
 from credits import ledger
+from studio import valkey as valkey_server
 from tests.worker.conftest import wait_for
 from tests.worker.test_workers import everything_agrees, make_batch, state_of
 from tools import registry
@@ -45,6 +48,30 @@ def test_a_worker_that_is_stopped_finishes_its_image_takes_no_other_and_ends_wel
     assert ItemState.DONE in states
     assert ItemState.FETCHED in states
     assert set(batch.items.values_list("losses", flat=True)) == {0}
+    assert everything_agrees() == []
+
+
+def test_a_worker_that_is_stopped_while_valkey_is_away_ends_its_image_undisturbed(
+    alice, start, tmp_path
+):
+    socket = tmp_path / "valkey.sock"
+    server = subprocess.Popen(valkey_server.command(socket, tmp_path))
+    valkey_server.wait_until_it_answers(socket, server.poll)
+    batch = make_batch(alice, 1)
+    worker = start("worker", "cpu", REDIS_URL=f"unix://{socket}")
+    start("reconcile", REDIS_URL=f"unix://{socket}").wait(30)  # this Valkey knows of no ring yet
+    wait_for(running)
+
+    worker.send_signal(signal.SIGSTOP)
+    assert running()
+    server.kill()
+    server.wait()
+    worker.terminate()
+    worker.send_signal(signal.SIGCONT)
+    worker.wait(30)
+
+    item = batch.items.get()
+    assert (item.state, item.attempt, item.history) == (ItemState.DONE, 1, [])
     assert everything_agrees() == []
 
 
