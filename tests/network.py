@@ -19,11 +19,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+Files = tuple[Path, Path]
+"""A certificate and its key."""
 Target = tuple[str, int] | str
 """An address and port, or the path of a Unix socket."""
 
 
-def certificate(folder: Path, address: str) -> tuple[Path, Path]:
+SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+"""What a client of PostgreSQL asks before it speaks TLS; `S` is yes."""
+
+
+def certificate(folder: Path, address: str) -> Files:
     """A certificate of its own for an IP address, and its key, as two files."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "studio test")])
@@ -59,9 +65,9 @@ class Forwarder:
     """Carries connections from an address of ours to a server, with TLS in front if asked."""
 
     def __init__(
-        self, address: str, target: Target, *, flows: threading.Event, tls: tuple[Path, Path] | None
+        self, address: str, target: Target, *, flows: threading.Event, tls: Files | None, asks: bool
     ) -> None:
-        self._target, self._flows = target, flows
+        self._target, self._flows, self._asks = target, flows, asks
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if tls else None
         if self._tls and tls:
             self._tls.load_cert_chain(*tls)
@@ -87,6 +93,10 @@ class Forwarder:
     def _carry(self, visitor: socket.socket) -> None:
         with visitor, suppress(OSError), self._dial() as server:
             if self._tls:
+                if self._asks:
+                    if visitor.recv(len(SSL_REQUEST)) != SSL_REQUEST:
+                        return
+                    visitor.sendall(b"S")
                 visitor = self._tls.wrap_socket(visitor, server_side=True)
             self._open += [visitor, server]
             with visitor:
@@ -137,9 +147,12 @@ class Host:
         """The address at which this host finds the servers."""
         self._forwarders: list[Forwarder] = []
 
-    def reach(self, target: Target, *, tls: tuple[Path, Path] | None = None) -> int:
-        """Let programs of this host reach a server; the port at `self.server`."""
-        made = Forwarder(self.server, target, flows=self.flows, tls=tls)
+    def reach(self, target: Target, *, tls: Files | None = None, asks: bool = False) -> int:
+        """Let programs of this host reach a server; the port at `self.server`.
+
+        With `tls` through TLS only, for which clients of PostgreSQL ask first.
+        """
+        made = Forwarder(self.server, target, flows=self.flows, tls=tls, asks=asks)
         self._forwarders.append(made)
         return made.port
 

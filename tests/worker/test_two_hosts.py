@@ -117,9 +117,13 @@ def join(worker_env, passwords, s3, two_hosts, supervisor, tmp_path):
                     "SELECT current_setting('unix_socket_directories'), current_setting('port')"
                 )
                 folder, number = cursor.fetchone()
-            port = host.reach(f"{folder.split(',')[0].strip()}/.s.PGSQL.{number}")
+            server = f"{folder.split(',')[0].strip()}/.s.PGSQL.{number}"
+            port = host.reach(server, tls=tls, asks=True)
             name = connection.settings_dict["NAME"]
-            database = f"postgres://studio_host:{passwords}@{host.server}:{port}/{name}"
+            database = (
+                f"postgres://studio_host:{passwords}@{host.server}:{port}/{name}"
+                f"?sslmode=verify-full&sslrootcert={tls[0]}"
+            )
         env = {
             **worker_env,
             "STUDIO_DATA_DIR": str(host.folder),
