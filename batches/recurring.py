@@ -18,7 +18,7 @@ from accounts.models import Connection, User
 from batches import gathering, messages, pricing, recurring_runs, sheets, timetable
 from batches.models import Batch, Recurring, RecurringRun, RecurringSeen, RunState, SourceKind
 from batches.patterns import Pattern, PatternInvalid
-from tools import registry
+from tools import abilities, registry
 from tools.base import Tool
 
 MOST = 50
@@ -186,7 +186,7 @@ def _fill(recurring: Recurring, setup: Setup, *, now: datetime) -> None:
     """Put a set-up that makes sense into a schedule. Raises `Refused` or `SettingsInvalid`."""
     tool = pricing.offered(registry.get(setup.tool), recurring.owner)
     cleaned = tool.clean(setup.settings)
-    if reason := tool.unavailable_reason(cleaned):
+    if reason := abilities.unavailable_reason(tool, cleaned):
         raise Refused(reason)
     cron = " ".join(setup.cron.split())
     try:

@@ -17,12 +17,11 @@ from zoneinfo import ZoneInfo
 from django.conf import settings as site
 from django.db import transaction
 from django.db.models import Count, F, Q, Sum
-from django.utils import timezone
 from rest_framework.serializers import ValidationError
 
 from accounts import notices, plans
 from accounts.mail import Outcome
-from batches import deliveries, dispatch, gathering, intake, lifecycle, pricing, sheets
+from batches import clock, deliveries, dispatch, gathering, intake, lifecycle, pricing, sheets
 from batches.models import (
     Batch,
     Recurring,
@@ -36,7 +35,7 @@ from batches.models.recurring import RecurringQuerySet
 from batches.sources.base import Row
 from batches.states import BatchState, ItemState
 from credits import ledger
-from tools import registry
+from tools import abilities, registry
 from tools.base import SettingsInvalid, Tool
 
 MOST_FAILURES = 5
@@ -90,7 +89,7 @@ class _Look:
 def run(run_id: int) -> None:
     """Look what is new, and make a batch of it. Safe to call twice, at once or again."""
     token = uuid4()
-    now = timezone.now()
+    now = clock.now()
     free = Q(token=None) | Q(lease_until__lt=now)
     waiting = RecurringRun.objects.filter(free, pk=run_id, state=RunState.RUNNING, batch=None)
     if not waiting.filter(taken=0).update(
@@ -175,7 +174,7 @@ def _tool(recurring: Recurring) -> Tool:
     """The tool at its owner's price. Raises `RunFails` where it can't be used."""
     try:
         tool = pricing.offered(registry.get(recurring.tool), recurring.owner)
-        reason = tool.unavailable_reason(tool.clean(recurring.settings))
+        reason = abilities.unavailable_reason(tool, tool.clean(recurring.settings))
     except registry.UnknownTool as unknown:
         raise RunFails("recurring_tool_gone", tool=recurring.tool) from unknown
     except SettingsInvalid as invalid:
@@ -357,13 +356,13 @@ def _name(recurring: Recurring, run: RecurringRun) -> str:
 def _hold(run: RecurringRun, token: UUID) -> None:
     """Be sure that the run is ours, and keep it for a while. Raises `Lost`."""
     ours = RecurringRun.objects.filter(pk=run.pk, token=token, state=RunState.RUNNING)
-    if not ours.update(lease_until=timezone.now() + LEASE):
+    if not ours.update(lease_until=clock.now() + LEASE):
         raise Lost
 
 
 def _look_again_later(run: RecurringRun, token: UUID) -> None:
     ours = RecurringRun.objects.filter(pk=run.pk, token=token)
-    ours.update(token=None, lease_until=timezone.now() + PAUSE, started_at=run.started_at)
+    ours.update(token=None, lease_until=clock.now() + PAUSE, started_at=run.started_at)
 
 
 def _close(run: RecurringRun, token: UUID | None, to: RunState, **fields: Any) -> bool:
@@ -373,7 +372,7 @@ def _close(run: RecurringRun, token: UUID | None, to: RunState, **fields: Any) -
         for name in ("found", "new", "changed", "unchanged", "given_up", "started_at")
     }
     ours = RecurringRun.objects.filter(pk=run.pk, token=token, state=RunState.RUNNING)
-    ended = {"state": to, "ended_at": timezone.now(), "token": None, "lease_until": None}
+    ended = {"state": to, "ended_at": clock.now(), "token": None, "lease_until": None}
     return bool(ours.update(**counted, **ended, **fields))
 
 

@@ -8,13 +8,12 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from accounts import trail
 from accounts.lists import BetweenFilter
-from batches import recurring
+from batches import clock, recurring
 from batches.admin.lists import ByTool, OwnerFilter, ReadOnlyAdmin, bare_address, link_to, narrowing
 from batches.models import Recurring, RecurringRun, SourceKind
 from batches.recurring_words import Shown
@@ -85,7 +84,7 @@ class RecurringAdmin(ReadOnlyAdmin):
         """Go on by the clock, as the owner could."""
 
         def on(schedule: Recurring) -> bool:
-            return recurring.resume(schedule, now=timezone.now())
+            return recurring.resume(schedule, now=clock.now())
 
         moved = self._move(request, queryset, "recurring.resume", on, _("It is on."))
         text = ngettext("%(n)d schedule is on now.", "%(n)d schedules are on now.", moved[0])

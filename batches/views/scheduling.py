@@ -8,11 +8,10 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from batches import recurring, recurring_runs, timetable
+from batches import clock, recurring, recurring_runs, timetable
 from batches.models import Batch, Recurring, SourceKind
 from batches.recurring_forms import ScheduleForm, TimesForm
 from batches.recurring_words import Shown
@@ -80,7 +79,7 @@ def detail(request: HttpRequest, uid: UUID) -> TemplateResponse:
         run.recurring = schedule
     coming = []
     if schedule.is_on:
-        coming = timetable.coming(schedule.cron, schedule.zone, timezone.now())
+        coming = timetable.coming(schedule.cron, schedule.zone, clock.now())
     context = {
         "here": "schedules",
         "shown": Shown(schedule),
@@ -123,7 +122,7 @@ def switch(request: HttpRequest, uid: UUID) -> HttpResponseBase:
     """Switch it on or off; twice is no mistake."""
     schedule = _own_or_404(request, uid)
     if request.POST.get("on"):
-        recurring.resume(schedule, now=timezone.now())
+        recurring.resume(schedule, now=clock.now())
         text = _("“{name}” is on.")
     else:
         recurring.pause(schedule)
@@ -138,7 +137,7 @@ def run(request: HttpRequest, uid: UUID) -> HttpResponseBase:
     """Run it once, now."""
     schedule = _own_or_404(request, uid)
     try:
-        recurring.run_now(schedule, now=timezone.now())
+        recurring.run_now(schedule, now=clock.now())
     except recurring.Refused as refused:
         messages.error(request, refused.detail)
     else:
@@ -217,7 +216,7 @@ def _save(
     settings: Any = _sent(request, tool)
     if form.is_valid() & chosen.is_valid():
         setup = _setup(request, tool, form, chosen, before)
-        now = timezone.now()
+        now = clock.now()
         try:
             if schedule:
                 recurring.change(schedule, setup, now=now)
@@ -319,7 +318,7 @@ def _next_times(chosen: TimesForm) -> dict[str, Any]:
         )
     if not chosen.is_valid():
         return {}
-    cron, zone, now = chosen.cron_text, chosen.cleaned_data["zone"], timezone.now()
+    cron, zone, now = chosen.cron_text, chosen.cleaned_data["zone"], clock.now()
     try:
         timetable.check(cron, zone, now=now)
     except timetable.TimetableInvalid as invalid:

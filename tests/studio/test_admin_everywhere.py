@@ -3,6 +3,7 @@
 import contextlib
 import uuid
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 import pytest
 from django.contrib import admin
@@ -24,6 +25,8 @@ from batches.models import (
     Item,
     Original,
     Parcel,
+    Recurring,
+    RecurringRun,
     Result,
     ToolRule,
     WebhookEndpoint,
@@ -54,6 +57,9 @@ class Rows:
             owner=owner, name="a.png", sha256="0", bytes=1, format="png", width=1, height=1,
             key="a", content_type="image/png", thumbnail_key="b",
         )  # fmt: skip
+        self.schedule = Recurring.objects.create(
+            owner=owner, name="Mugs", tool="fake", kind="library", cron="0 6 * * *", zone="UTC"
+        )
         self.made = 0
 
     def add(self, model: type[Model], count: int) -> None:
@@ -113,6 +119,14 @@ class Rows:
             Asset: lambda n: Asset(
                 owner=owner, name=f"{n}.png", key="k", format="png", bytes=1, sha256="0",
                 tool="fake", trashed_at=now,
+            ),
+            Recurring: lambda n: Recurring(
+                owner=owner, name=f"mugs {n}", tool="fake", kind="library", cron="0 6 * * *",
+                zone="UTC", next_at=now,
+            ),
+            RecurringRun: lambda n: RecurringRun(
+                recurring=self.schedule, batch=self.batch, state="failed",
+                due_at=now - timedelta(days=n), error_code="recurring_no_addresses",
             ),
             Delivery: lambda n: Delivery(
                 batch=self.batch, to="library", state="failed", error_code="library_full",
