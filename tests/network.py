@@ -181,25 +181,30 @@ class Host:
         for forwarder in self._forwarders:
             forwarder.close()
         if self.is_namespace:
-            with suppress(subprocess.CalledProcessError):
-                _ip("netns", "del", self._space)
-            with suppress(subprocess.CalledProcessError):
-                _ip("link", "del", self._cable)
+            self._unmake()
 
     def _make(self, ours: str, theirs: str) -> bool:
+        """Whether there is a namespace now; nothing is left of one that can't be had as a whole."""
+        end = f"{self._cable}x"
+        peer, inside = ("name", end, "netns", self._space), ("-n", self._space)
         try:
             _ip("netns", "add", self._space)
+            _ip("link", "add", self._cable, "type", "veth", "peer", *peer)
+            _ip("addr", "add", f"{ours}/30", "dev", self._cable)
+            _ip("link", "set", self._cable, "up")
+            _ip(*inside, "addr", "add", f"{theirs}/30", "dev", end)
+            _ip(*inside, "link", "set", end, "up")
+            _ip(*inside, "link", "set", "lo", "up")
+            subprocess.run(["unshare", "--uts", "true"], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
+            self._unmake()
             return False
-        inside = ("-n", self._space)
-        end = f"{self._cable}x"
-        _ip("link", "add", self._cable, "type", "veth", "peer", "name", end, "netns", self._space)
-        _ip("addr", "add", f"{ours}/30", "dev", self._cable)
-        _ip("link", "set", self._cable, "up")
-        _ip(*inside, "addr", "add", f"{theirs}/30", "dev", end)
-        _ip(*inside, "link", "set", end, "up")
-        _ip(*inside, "link", "set", "lo", "up")
         return True
+
+    def _unmake(self) -> None:
+        for gone in (("netns", "del", self._space), ("link", "del", self._cable)):
+            with suppress(OSError, subprocess.CalledProcessError):
+                _ip(*gone)
 
 
 def _ip(*arguments: str) -> None:
