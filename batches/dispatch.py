@@ -125,7 +125,7 @@ class NoEngine(Exception):
 
 def queue_for(tool_slug: str) -> str:
     """The queue that the tool likes best of those that are configured, whoever is there."""
-    return _queues(registry.get(tool_slug))[0]
+    return queues_for(registry.get(tool_slug))[0]
 
 
 def route(tool: Tool, ability: str) -> str | None:
@@ -134,7 +134,7 @@ def route(tool: Tool, ability: str) -> str | None:
     None when workers are there and none of them has. Without Valkey, and where no engine worker
     has said anything, work waits in the queue that is configured. Raises `NoEngine`.
     """
-    queues = _queues(tool)
+    queues = queues_for(tool)
     there = engine_workers()
     if not there:
         return queues[0]
@@ -186,8 +186,11 @@ class _Heard:
 _heard = _Heard()
 
 
-def _queues(tool: Tool) -> list[str]:
-    """The configured queues that serve the tool's kinds of engine, best first."""
+def queues_for(tool: Tool) -> list[str]:
+    """The configured queues that serve the tool's kinds of engine, best first.
+
+    Raises `NoEngine` where there is none.
+    """
     names = settings.ENGINE_QUEUES
     found = [name for kind in tool.engines for name in names if hosts.kind_of(name) == kind]
     if not found:

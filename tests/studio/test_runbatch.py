@@ -414,10 +414,7 @@ def test_an_outside_valkey_that_does_not_answer_is_an_error_on_one_line(place, t
     assert place.processes() == {}
 
 
-@pytest.mark.parametrize("queues", ["gpu", "cpu,gpu"])
-def test_a_tool_runs_on_the_best_kind_of_engine_that_there_is(
-    used_place, tmp_path, pictures, queues
-):
+def test_a_tool_runs_on_the_best_kind_of_engine_that_there_is(used_place, tmp_path, pictures):
     here = fill(tmp_path / "here", pictures, "a.jpg")
     for log in (used_place.data / "logs").glob("?pu-*"):
         log.unlink()
@@ -428,13 +425,25 @@ def test_a_tool_runs_on_the_best_kind_of_engine_that_there_is(
         *FAST,
         "--out",
         tmp_path / "out",
-        STUDIO_ENGINE_QUEUES=queues,
+        STUDIO_ENGINE_QUEUES="gpu,cpu",
         STUDIO_ENGINE_WORKERS="1",
     )
 
     assert done.returncode == 0, done.stderr
     assert tree(tmp_path / "out") == {"a.png"}
-    assert {log.name for log in (used_place.data / "logs").glob("?pu-*")} == {"gpu-1.log"}
+    assert {log.name for log in (used_place.data / "logs").glob("?pu-*")} == {"cpu-1.log"}
+
+
+def test_where_only_gpus_serve_and_there_is_none_nothing_is_begun(used_place, tmp_path, pictures):
+    here = fill(tmp_path / "here", pictures, "a.jpg")
+
+    done = used_place.run(
+        "runbatch", here, *FAST, "--out", tmp_path / "out", STUDIO_ENGINE_QUEUES="gpu"
+    )
+
+    assert done.returncode == 1
+    assert "No GPU was found here, so nobody here runs remove-background." in done.stderr
+    assert used_place.processes() == {}
 
 
 # --- Names, without processes ---------------------------------------------------------------

@@ -36,7 +36,7 @@ from batches.sources.base import Row
 from batches.states import BatchState
 from credits import ledger
 from studio import following, health
-from studio.processes import AlreadyRunning, Site
+from studio.processes import AlreadyRunning, Site, engine_devices
 from studio.supervisor import StopSignal, Supervisor
 from tools import abilities, registry
 from tools.base import ImageSetting, SettingError, SettingsInvalid, Tool
@@ -212,8 +212,8 @@ class Workers:
 
     def __init__(self, stack: ExitStack, tool: Tool) -> None:
         self._stack = stack
-        self._queue = dispatch.queue_for(tool.slug)
-        self._needed = {"database", "valkey", f"{self._queue} worker"}
+        self._tool = tool
+        self._queues = dispatch.queues_for(tool)
         self._supervisor = Supervisor(logs=settings.DATA.logs)
         self._ours = False
         self._looked_at = self._there_at = time.monotonic()
@@ -230,8 +230,7 @@ class Workers:
         Raises `CommandError` when they can't be started, or don't come.
         """
         self._looked_at = time.monotonic()
-        missing = self._needed & set(health.missing())
-        if not missing:
+        if not (missing := self._missing()):
             self._there_at = self._looked_at
             return
         try:
@@ -242,10 +241,40 @@ class Workers:
             return
         try:
             # Files need no downloads, and we reconcile ourselves.
-            site.start_workers(only=self._queue)
+            site.start_workers(only=self._served_here())
         except (AlreadyRunning, RuntimeError) as error:
             raise CommandError(str(error)) from error
         self._supervisor, self._ours = site.supervisor, True
+        if len(self._queues) > 1:
+            self._wait_until_there()
+
+    def _wait_until_there(self) -> None:
+        """Images are rung for where somebody serves them: it has to be known who does."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while missing := self._missing():
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f"Not there after {PATIENCE_SECONDS:.0f} s: {', '.join(sorted(missing))}. "
+                    f"The logs are in {settings.DATA.logs}."
+                )
+            self._supervisor.check(wait=0.1)
+
+    def _missing(self) -> set[str]:
+        """What is not there of what the batch needs: a worker of one of the queues will do."""
+        gone = set(health.missing())
+        workers = {f"{queue} worker" for queue in self._queues}
+        lacking = gone & {"database", "valkey"}
+        return lacking | {f"{self._queues[0]} worker"} if workers <= gone else lacking
+
+    def _served_here(self) -> str:
+        """The best of the queues that this host can serve. Raises `CommandError` for none."""
+        for queue in self._queues:
+            if engine_devices([queue])[queue]:
+                return queue
+        raise CommandError(
+            f"No GPU was found here, so nobody here runs {self._tool.slug}. Add cpu to "
+            "STUDIO_ENGINE_QUEUES, or name the GPUs in STUDIO_DEVICES."
+        )
 
 
 def _tool(slug: str) -> Tool:
