@@ -33,7 +33,6 @@ from tools import registry
 pytestmark = [
     pytest.mark.worker,
     pytest.mark.chaos,
-    pytest.mark.concurrency,
     pytest.mark.django_db(transaction=True),
 ]
 
