@@ -47,7 +47,7 @@ class RecurringAdmin(ReadOnlyAdmin):
     """Set-ups that make a batch of what is new, by the clock."""
 
     list_display = (
-        "name", "owner_link", "tool_name", "when", "is_on", "next_at", "failures", "last_run",
+        "name", "owner_link", "tool_name", "when", "is_on", "next_at", "last_run",
     )  # fmt: skip
     list_select_related = ("owner",)
     list_filter = ("is_on", "kind", ByTool, OwnerFilter, ("next_at", BetweenFilter))
@@ -175,15 +175,14 @@ class RecurringRunAdmin(ReadOnlyAdmin):
     """What the runs of schedules found, made and cost."""
 
     list_display = (
-        "due_at", "schedule", "owner", "state", "found", "taken", "done", "failed", "credits",
-        "batch_page", "why",
+        "due_at", "schedule", "state", "taken", "done", "credits", "batch_page", "error",
     )  # fmt: skip
     list_filter = ("state", ScheduleOwnerFilter, ("due_at", BetweenFilter))
     list_filter_submit = True
     search_fields = ("error_code",)
     search_help_text = _("Error code, or the id of a run or of a schedule")
     fieldsets = (
-        (None, {"fields": ("uid", "schedule", "owner", "state", "why", "has_paused")}),
+        (None, {"fields": ("uid", "schedule", "owner", "state", "error", "has_paused")}),
         (
             _("Images"),
             {
@@ -222,6 +221,6 @@ class RecurringRunAdmin(ReadOnlyAdmin):
         return link_to(run.batch)
 
     @admin.display(description=_("why"))
-    def why(self, run: RecurringRun) -> str:
+    def error(self, run: RecurringRun) -> str:
         """What went wrong."""
         return run.error or "-"
