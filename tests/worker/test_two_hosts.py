@@ -101,11 +101,11 @@ def two_hosts(tmp_path):
 
 
 @pytest.fixture
-def join(worker_env, passwords, s3, two_hosts, supervisor, tmp_path):
+def join(worker_env, passwords, s3, two_hosts, supervisor):
     """Start a worker on a host that finds the servers over its cable, with passwords and TLS."""
 
     def start(host: Host) -> Child:
-        tls = certificate(tmp_path, host.server)
+        tls = certificate(host.folder, host.server)
         queue = urlsplit(settings.RQ_QUEUES["io"]["URL"])
         redis_port = host.reach(queue.path, tls=tls)
         s3_port = host.reach(("127.0.0.1", int(s3.host.rpartition(":")[2])))
