@@ -438,8 +438,7 @@ def _learn(recurring: Recurring) -> None:
 def tell(*, now: datetime) -> int:
     """Send an e-mail for each run that failed of late; returns how many were sent.
 
-    Each is marked before its mail is sent, so that nobody gets it twice. What the mail server could
-    not take is tried again in the next round; a server that is away is left alone until then.
+    See `accounts.notices.tell_each`.
     """
     untold = RecurringRun.objects.filter(
         state=RunState.FAILED, told_at=None, ended_at__gt=now - NEWS_FOR
@@ -448,18 +447,13 @@ def tell(*, now: datetime) -> int:
         recurring__owner__is_active=True,
         recurring__owner__email_verified_at__isnull=False,
     )
-    sent = 0
-    for run in untold.select_related("recurring__owner", "batch").order_by("ended_at", "pk"):
-        if not RecurringRun.objects.filter(pk=run.pk, told_at=None).update(told_at=now):
-            continue  # somebody else tells it
-        outcome = _send(run)
-        sent += bool(outcome)
-        if outcome in {Outcome.LATER, Outcome.AWAY}:
-            RecurringRun.objects.filter(pk=run.pk, told_at=now).update(told_at=None)
-            log.error("Nobody was told by e-mail that run %s failed", run.uid)
-        if outcome == Outcome.AWAY:
-            break
-    return sent
+    return notices.tell_each(
+        untold.select_related("recurring__owner", "batch").order_by("ended_at", "pk"),
+        _send,
+        of=RecurringRun.objects.all(),
+        told_at="told_at",
+        now=now,
+    )
 
 
 def _send(run: RecurringRun) -> Outcome:
